@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: run test check lint bench mutate deep format clean install clients
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Outrider needs Python 3.11 or newer; none was found."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+# The scripted demo without any key; with OPENAI_API_KEY or OUTRIDER_UPSTREAM set, that upstream.
+run: $(STAMP)
+	@if [ -n "$$OPENAI_API_KEY$$OUTRIDER_UPSTREAM" ]; then exec $(BIN)/outrider serve; \
+	else exec $(BIN)/outrider demo; fi
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+# What docs/performance.md quotes.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/overlap.py
+
+# Planted faults in the core: which of them do the tests not see?
+mutate: $(STAMP)
+	$(BIN)/python tests/mutate.py
+
+# The property tests with many examples.
+deep: $(STAMP)
+	OUTRIDER_TEST_DEPTH=deep $(BIN)/pytest tests/properties
+
+# The clients that are not Python packages of ours (npm).
+clients:
+	bash tests/clients/setup.sh
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,54 @@
+"""What every check is: one class whose fields are its settings and whose method is its judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Action, Document, Judgement, Lane, Passage, Place
+
+
+class CheckFault(Exception):
+    """The check could not come to a judgement: the service failed, or its reply is not a verdict.
+
+    The message goes to the receipt; it must not hold text of the exchange.
+    """
+
+
+class Ask(Protocol):
+    """The narrow port through which a check asks a model of the house."""
+
+    async def __call__(self, endpoint: str, model: str, body: Document) -> Document:
+        """POST `body` to `endpoint` ("chat", "moderations") of the house model `model`.
+
+        Returns the parsed JSON answer. Raises CheckFault when there is none.
+        """
+        ...
+
+
+class Check(BaseModel):
+    """Settings and judgement of one kind. A kind fixes `use` to a Literal of its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    can_read: ClassVar[frozenset[Place]] = INPUT_PLACES | OUTPUT_PLACES
+    can_do: ClassVar[frozenset[Action]] = frozenset({Action.BLOCK, Action.FLAG})
+    lane: ClassVar[Lane] = Lane.WHOLE
+    always_asked: ClassVar[bool] = False
+    local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
+
+    use: str
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        """Local kinds: a pure function from passages to a judgement."""
+        raise NotImplementedError
+
+    async def examine(self, passages: Sequence[Passage], ask: Ask) -> Judgement:
+        """Every kind: what the race calls. A local kind just judges."""
+        return self.judge(passages)
+
+    def models(self) -> tuple[str, ...]:
+        """The house models this check asks; the loader verifies that they exist."""
+        return ()

@@ -1,0 +1,91 @@
+"""Words and phrases from lists or files, found in one pass however many they are (Aho-Corasick)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import ahocorasick
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from gateway.checks.base import Check
+from gateway.checks.texts import folded, paths
+from gateway.core.terms import Judgement, Passage
+
+
+class Keywords(Check):
+    """A hit where a listed word stands. Case and width do not matter, nor do invisible characters."""
+
+    use: Literal["keywords"] = "keywords"
+    words: list[str] = Field([], description="words and phrases; white space counts as one space")
+    files: list[str] = Field([], description="files with one word a line, # begins a comment; relative to the policy")
+    whole_word: bool = Field(True, description="only where no letter or digit touches it")
+    except_: list[str] = Field([], alias="except", description="phrases inside which a word does not count")
+
+    _listed: list[str] = PrivateAttr(default_factory=list)
+    _found: Any = PrivateAttr(default=None)
+    _excused: Any = PrivateAttr(default=None)
+
+    @field_validator("files")
+    @classmethod
+    def _resolved(cls, files: list[str], info: ValidationInfo) -> list[str]:
+        folder = Path((info.context or {}).get("folder", "."))
+        for name in files:
+            if not (folder / name).is_file():
+                raise ValueError(f"the file '{name}' does not exist beside the policy")
+        return [str(folder / name) for name in files]
+
+    @model_validator(mode="after")
+    def _something(self) -> Keywords:
+        if not self.words and not self.files:
+            raise ValueError("give 'words' or 'files'")
+        if any(not folded(word).strip() for word in (*self.words, *self.except_)):
+            raise ValueError("an empty word would be found everywhere")
+        return self
+
+    def model_post_init(self, _context: Any) -> None:
+        listed = [folded(word).strip() for word in self.words]
+        for name in self.files:
+            lines = Path(name).read_text(encoding="utf-8").splitlines()
+            listed += [folded(line).strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        self._found = _automaton([word for word in listed if word])
+        if self.except_:
+            self._excused = _automaton([folded(word).strip() for word in self.except_])
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        hit = [passage for passage in passages if self._stands_in(folded(passage.text))]
+        return Judgement(bool(hit), ("keywords",) if hit else (), paths=paths(hit))
+
+    def _stands_in(self, text: str) -> bool:
+        spans = [span for span in _spans(self._found, text) if not self.whole_word or _alone(text, span)]
+        if not spans or self._excused is None:
+            return bool(spans)
+        excuses = list(_spans(self._excused, text))
+        return any(not any(a <= start and end <= b for a, b in excuses) for start, end in spans)
+
+
+def _automaton(words: list[str]) -> Any:
+    automaton = ahocorasick.Automaton()
+    for word in words:
+        automaton.add_word(word, len(word))
+    if words:
+        automaton.make_automaton()
+    return automaton
+
+
+def _spans(automaton: Any, text: str) -> list[tuple[int, int]]:
+    if not len(automaton):
+        return []
+    return [(end - length + 1, end + 1) for end, length in automaton.iter(text)]
+
+
+def _alone(text: str, span: tuple[int, int]) -> bool:
+    start, end = span
+    before = start > 0 and _joins(text[start - 1]) and _joins(text[start])
+    after = end < len(text) and _joins(text[end]) and _joins(text[end - 1])
+    return not before and not after
+
+
+def _joins(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -1,0 +1,31 @@
+"""The `outrider` command: one file for each of its words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from gateway import __version__
+from gateway.cli import check, demo, serve
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 found something, 2 used wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="outrider", description="An OpenAI-compatible gateway that checks while it answers."
+    )
+    parser.add_argument("--version", action="version", version=f"outrider {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (serve, check, demo):
+        name = module.__name__.rpartition(".")[2]
+        said = (module.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(name, help=said, description=said)
+        module.arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return 130

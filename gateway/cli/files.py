@@ -1,0 +1,30 @@
+"""Which files a command works on: the house and the policies that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.config.load import DEFAULT_FILE
+from gateway.config.model import House
+from gateway.policy.load import BUILT_IN, PolicySet, load_policies
+from gateway.settings import Settings
+
+DEFAULT_FOLDER = Path("policies")
+
+
+def policies_for(settings: Settings, house: House) -> PolicySet:
+    """What OUTRIDER_POLICIES names; else ./policies beside an outrider.yaml; else the built-in baseline.
+
+    Without an outrider.yaml a folder that happens to lie here is not taken: its checks may ask
+    models that the one upstream does not have.
+    """
+
+    def known(model: str) -> bool:
+        return house.route(model) is not None
+
+    if settings.policies is not None:
+        return load_policies(settings.policies, known_model=known)
+    configured = settings.config is not None or DEFAULT_FILE.exists()
+    if configured and DEFAULT_FOLDER.is_dir():
+        return load_policies(DEFAULT_FOLDER, known_model=known)
+    return load_policies(BUILT_IN)

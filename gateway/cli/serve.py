@@ -1,0 +1,63 @@
+"""Serve the gateway until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+from gateway.cli.files import policies_for
+from gateway.config.load import load_house
+from gateway.config.model import House
+from gateway.policy.load import PolicySet
+from gateway.server.app import Gateway
+from gateway.server.listen import serve
+from gateway.server.logs import set_up
+from gateway.server.upstreams import make_upstreams
+from gateway.settings import Settings, SettingsError, load_settings
+from gateway.yamlfile import FileError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Configured by OUTRIDER_* variables, outrider.yaml and policies/; see the README."
+
+
+def run(_args: argparse.Namespace) -> int:
+    try:
+        settings = load_settings()
+        house = load_house(settings)
+        policies = policies_for(settings, house)
+    except (SettingsError, FileError) as error:
+        sys.stderr.write(f"outrider: {error}\n")
+        return 2
+    set_up(settings.log_level, settings.log_format)
+    return run_gateway(settings, house, policies)
+
+
+def run_gateway(
+    settings: Settings,
+    house: House,
+    policies: PolicySet,
+    started: Callable[[Gateway], None] | None = None,
+) -> int:
+    """Serve until told to stop. 0: drained; 2: could not start, with the reason on stderr."""
+
+    async def main() -> None:
+        gateway = Gateway(settings, house, policies, make_upstreams(house))
+        gc.collect()
+        gc.freeze()  # what start-up made is never looked at by the collector again
+        await serve(gateway, (lambda: started(gateway)) if started else None)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        sys.stderr.write(f"outrider: cannot listen on {where}: {error.strerror or error}. ")
+        sys.stderr.write("Is it taken? Choose another with OUTRIDER_PORT.\n")
+        return 2
+    return 0

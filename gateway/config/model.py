@@ -1,0 +1,85 @@
+"""The house: upstreams, model names and which upstream serves them, as `outrider.yaml` says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from gateway.units import Duration
+
+PASSTHROUGH = "passthrough"
+LATER = {"keys": "keys", "prices": "prices"}
+MODEL_LATER = frozenset(
+    "fallbacks strategy members ballot quorum min_share tie early_stop deadline grace judge sections aggregate "
+    "criteria scale delay max_hedged_fraction budget usage expose balance weight".split()
+)
+
+
+class Route(NamedTuple):
+    upstream: str
+    model: str  # as the upstream knows it
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https URL, for example https://api.openai.com/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not hold a user, a query or a fragment")
+    return url.rstrip("/")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Timeouts(_Model):
+    """All in seconds, on the monotonic clock."""
+
+    connect: Duration = 5.0
+    first_token: Duration = 60.0
+    between_tokens: Duration = 30.0
+    total: Duration = 600.0
+
+
+class UpstreamSettings(_Model):
+    """One OpenAI-compatible server, or a scripted one that needs no network."""
+
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    scripted: list[dict[str, Any]] | None = None
+    api_key: SecretStr | None = Field(None, description="the key, or 'passthrough' for the client's own")
+    timeout: Timeouts = Timeouts()
+    retries: int = Field(1, ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> UpstreamSettings:
+        if (self.base_url is None) == (self.scripted is None):
+            raise ValueError("give either 'base_url' or 'scripted'")
+        return self
+
+    @property
+    def passes_key_through(self) -> bool:
+        return self.api_key is not None and self.api_key.get_secret_value() == PASSTHROUGH
+
+
+class Model(_Model):
+    """A name that clients use, and what it stands for."""
+
+    upstream: str
+    model: str = Field(min_length=1)
+
+
+class House(_Model):
+    upstreams: dict[str, UpstreamSettings] = Field(min_length=1)
+    default_upstream: str | None = None
+    models: dict[str, Model] = {}
+
+    def route(self, model: str) -> Route | None:
+        """Where a model is served; None: not at all."""
+        if (alias := self.models.get(model)) is not None:
+            return Route(alias.upstream, alias.model)
+        if self.default_upstream is not None:
+            return Route(self.default_upstream, model)
+        return None

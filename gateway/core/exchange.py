@@ -1,0 +1,215 @@
+"""One exchange from the first call to the verdict: events in, effects out; it never waits.
+
+Rule 1: local checks of the question run before the call; then the call and the checks beside
+        it start at the same moment.
+Rule 2: nothing is sent before every gating check of the question has spoken, then only what
+        the gate lets go.
+Rule 3: the first finding that blocks closes the exchange; everything still running is dropped.
+Rule 4: a lost call is told only after the question has been cleared: a block outranks a fault.
+Rule 5: after the close nothing is sent, asked or waited for. Looks that gate nothing (shadow,
+        flag) may outlive it; nobody waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gateway.core.gate import Gate
+from gateway.core.terms import (
+    Arrived,
+    Ask,
+    Blame,
+    Broke,
+    Call,
+    Close,
+    Decision,
+    Drop,
+    Effect,
+    Elapsed,
+    Ended,
+    Event,
+    Examine,
+    Fault,
+    Finding,
+    Found,
+    Left,
+    Note,
+    Outcome,
+    Passage,
+    Pause,
+    Piece,
+    Place,
+    Resume,
+    Send,
+    Side,
+    Verdict,
+    Watch,
+    When,
+)
+from gateway.core.verdict import stops
+
+TOO_SLOW = Fault(504, "The answer was not complete within the time allowed.", "timeout", blame=Blame.TIMEOUT)
+TOO_LONG = Fault(
+    502, "The answer is longer than may be held back for its checks.", "answer_too_long", blame=Blame.OVERFLOW
+)
+
+
+class Spoken:
+    """The answer so far: one running text for each channel, and only where a check will read it."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self._wanted = frozenset(places)
+        self._channels: dict[str, tuple[Place, list[str]]] = {}
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            if piece.place in self._wanted:
+                self._channels.setdefault(piece.channel, (piece.place, []))[1].append(piece.text)
+
+    def passages(self, watch: Watch) -> tuple[Passage, ...]:
+        return tuple(
+            Passage(channel, place, "".join(texts))
+            for channel, (place, texts) in self._channels.items()
+            if place in watch.places
+        )
+
+
+class Exchange:
+    """The state of one request: which looks are out, what is held, whether it is over."""
+
+    def __init__(self, call: Call, watches: Sequence[Watch], passages: Sequence[Passage], max_held: int) -> None:
+        self._call = call
+        self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
+        self._answer = tuple(watch for watch in watches if watch.side is Side.OUTPUT)
+        self._passages = tuple(passages)
+        self._max_held = max_held
+        self._gate = Gate(self._answer)
+        self._spoken = Spoken(place for watch in self._answer for place in watch.places)
+        self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
+        self._asked = False
+        self._over = False  # the call has ended or broken
+        self._paused = False
+        self._ended = False
+        self._fault: Fault | None = None
+        self.verdict: Verdict | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.verdict is not None
+
+    def start(self) -> list[Effect]:
+        """The first effects: the local checks of the question, or everything if there are none."""
+        effects = self._look(w for w in self._question if w.gates and w.when is When.BEFORE)
+        return effects + self._advance()
+
+    def take(self, event: Event) -> list[Effect]:
+        """What follows from one event. After the close: nothing."""
+        if self.closed:
+            if isinstance(event, Found):
+                self._out.pop(event.finding.watch.key, None)
+            return []
+        match event:
+            case Arrived():
+                return self._arrived(event)
+            case Ended():
+                return self._answer_ended()
+            case Broke(fault=fault):
+                self._over = True
+                self._fault = fault
+                return self._advance()
+            case Found(finding=finding):
+                return self._found(finding)
+            case Elapsed():
+                return self._close(Verdict(Decision.FAILED, fault=TOO_SLOW))
+            case Left():
+                return self._close(Verdict(Decision.LEFT))
+
+    def _arrived(self, event: Arrived) -> list[Effect]:
+        if self._over:
+            return []
+        self._gate.hold(event.delta)
+        self._spoken.add(event.delta.pieces)
+        effects = self._advance()
+        if self.closed or self._gate.held <= self._max_held or not self._call.stream:
+            return effects
+        if self._gate.holding:
+            return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))
+        if not self._paused:
+            self._paused = True
+            effects.append(Pause(self._call.name))
+        return effects
+
+    def _answer_ended(self) -> list[Effect]:
+        if self._over:
+            return []
+        self._over = True
+        self._ended = True
+        extent = self._gate.extent
+        effects = self._look(self._answer)
+        for watch in self._answer:  # what had nothing to read holds nothing back
+            if watch.key not in self._out:
+                self._gate.clear(watch, extent)
+        return effects + self._advance()
+
+    def _found(self, finding: Finding) -> list[Effect]:
+        if self._out.pop(finding.watch.key, None) is None:
+            return []
+        if stops(finding):
+            return self._close(Verdict(Decision.BLOCKED, by=finding))
+        self._gate.clear(finding.watch, self._gate.extent if self._ended else {})
+        return self._advance()
+
+    def _look(self, watches: Iterable[Watch]) -> list[Effect]:
+        """Send these watches' checks to look; one that has nothing to read is noted, not sent."""
+        effects: list[Effect] = []
+        for watch in watches:
+            passages = self._seen_by(watch)
+            if passages or watch.always_asked:
+                self._out[watch.key] = watch
+                effects.append(Examine(watch, passages))
+            else:
+                effects.append(Note(Finding(watch, Outcome.NOTHING)))
+        return effects
+
+    def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
+        if watch.side is Side.OUTPUT:
+            return self._spoken.passages(watch)
+        return tuple(passage for passage in self._passages if passage.place in watch.places)
+
+    def _waits_for(self, side: Side) -> bool:
+        return any(watch.gates and watch.side is side for watch in self._out.values())
+
+    def _advance(self) -> list[Effect]:
+        """Go as far as what is known allows."""
+        effects: list[Effect] = []
+        if not self._asked and not self._waits_for(Side.INPUT):
+            effects += self._ask()
+        if self._waits_for(Side.INPUT):
+            return effects
+        self._gate.open()
+        complete = self._ended and not self._waits_for(Side.OUTPUT)
+        effects += [Send(delta) for delta in self._gate.release(complete=complete)]
+        if self._paused and self._gate.held <= self._max_held:
+            self._paused = False
+            effects.append(Resume(self._call.name))
+        if self._fault is not None:
+            effects += self._close(Verdict(Decision.FAILED, fault=self._fault))
+        elif complete:
+            effects += self._close(Verdict(Decision.RELEASED))
+        return effects
+
+    def _ask(self) -> list[Effect]:
+        """The call and the checks beside it, at the same moment."""
+        self._asked = True
+        beside = self._look(w for w in self._question if w.gates and w.when is When.BESIDE)
+        silent = self._look(w for w in self._question if not w.gates)
+        return [*beside, Ask(self._call), *silent]
+
+    def _close(self, verdict: Verdict) -> list[Effect]:
+        self.verdict = verdict
+        effects: list[Effect] = []
+        if self._asked and not self._over:
+            effects.append(Drop(self._call.name))
+        left = verdict.decision is Decision.LEFT
+        effects += [Drop(key) for key, watch in self._out.items() if watch.gates or left]
+        return [*effects, Close(verdict)]

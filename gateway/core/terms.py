@@ -1,0 +1,332 @@
+"""The nouns: everything that crosses a floor of Outrider is one of these types.
+
+A `Request` holds `Passage`s (every text of the body). A `Plan` turns a request into one
+`Call` and some `Watch`es. During the exchange the shell reports *events* (past participles:
+what happened) and the core answers with *effects* (imperatives: what is to be done).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+Document = dict[str, Any]  # a parsed JSON object
+Headers = Mapping[str, str]
+
+
+class Side(StrEnum):
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class Place(StrEnum):
+    """Where a text stands; what `at` of a check names."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL_RESULT = "tool_result"
+    TOOL_DEFINITION = "tool_definition"
+    ATTACHMENT = "attachment"
+    OTHER_INPUT = "other_input"
+    CONTENT = "content"
+    REASONING = "reasoning"
+    REFUSAL = "refusal"
+    TOOL_CALL = "tool_call"
+    TRANSCRIPT = "transcript"
+    OTHER_OUTPUT = "other_output"
+
+    @property
+    def side(self) -> Side:
+        return Side.INPUT if self in INPUT_PLACES else Side.OUTPUT
+
+
+INPUT_PLACES = frozenset(
+    {
+        Place.SYSTEM,
+        Place.USER,
+        Place.ASSISTANT,
+        Place.TOOL_RESULT,
+        Place.TOOL_DEFINITION,
+        Place.ATTACHMENT,
+        Place.OTHER_INPUT,
+    }
+)
+OUTPUT_PLACES = frozenset(Place) - INPUT_PLACES
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One text of a document: where it is, what kind of place that is, what it says."""
+
+    path: str  # for example messages[0].content
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A chat request, read once. `document` is what was parsed and what is forwarded."""
+
+    endpoint: str  # "chat"
+    model: str
+    stream: bool
+    document: Document
+    passages: tuple[Passage, ...]
+
+
+class Action(IntEnum):
+    """What a hit does. The order is the lattice: a stronger action wins, whatever came first."""
+
+    PASS = 0
+    FLAG = 1
+    BLOCK = 3  # 2 is kept for what rewrites (redact, mask)
+
+
+class Lane(StrEnum):
+    """How an output check holds the answer back while it has not spoken."""
+
+    WHOLE = "whole"  # hold everything until the check has read the end
+    AFTER = "after"  # release at once, cut when it hits
+
+
+class When(StrEnum):
+    """When an input check runs, seen from the upstream call."""
+
+    BEFORE = "before"
+    BESIDE = "beside"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One check bound to one side of one exchange: whom to ask, what of, what follows."""
+
+    name: str  # policy.check, unique within a plan together with its side
+    side: Side
+    places: frozenset[Place]
+    action: Action = Action.BLOCK
+    fails_open: bool = False  # on_error: allow
+    when: When = When.BESIDE
+    lane: Lane = Lane.WHOLE
+    shadow: bool = False
+    timeout: float = 2.0  # seconds
+    always_asked: bool = False  # decides on more than text: asked also when nothing is to be read
+
+    @property
+    def gates(self) -> bool:
+        """Whether the answer waits for it: only what can stop an answer may hold it."""
+        return not self.shadow and self.action is Action.BLOCK
+
+    @property
+    def holds(self) -> bool:
+        """Whether text of the answer stays back until this check has cleared it."""
+        return self.gates and self.side is Side.OUTPUT and self.lane is not Lane.AFTER
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}/{self.side}"
+
+
+class Outcome(StrEnum):
+    CLEAR = "clear"
+    HIT = "hit"
+    FAILED = "failed"  # raised, timed out, or answered nonsense
+    NOTHING = "nothing to read"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a check says of the passages it was shown."""
+
+    hit: bool
+    categories: tuple[str, ...] = ()  # what was hit: list names, pattern names; never the text itself
+    score: float | None = None
+    paths: tuple[str, ...] = ()  # of the passages that hit
+    note: str = ""
+    usage: Mapping[str, int] | None = None  # tokens that a model-calling check spent
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one look of one watch."""
+
+    watch: Watch
+    outcome: Outcome
+    judgement: Judgement | None = None
+    note: str = ""  # why it failed; never text of the exchange
+
+    @property
+    def action(self) -> Action:
+        """What this finding asks for. A failure is a hit unless the check may fail open."""
+        if self.watch.shadow:
+            return Action.PASS
+        if self.outcome is Outcome.HIT:
+            return self.watch.action
+        if self.outcome is Outcome.FAILED and not self.watch.fails_open:
+            return self.watch.action
+        return Action.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One upstream completion to be asked for."""
+
+    name: str  # unique within an exchange, "only" for the single call
+    upstream: str
+    model: str  # as the upstream knows it
+    document: Document
+    stream: bool
+    endpoint: str = "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that a delta adds to one channel of the answer.
+
+    A channel is one running text: choice 0's content, its second tool call's arguments, ...
+    """
+
+    channel: str
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One frame of an answer (an SSE chunk, or a whole plain document) and the text in it."""
+
+    frame: Any  # the parsed chunk; the core never looks inside
+    pieces: tuple[Piece, ...] = ()
+    size: int = 0  # bytes held while this frame is held
+
+
+class Blame(StrEnum):
+    """Whose fault a failed call is; decides status and wording towards the client."""
+
+    UPSTREAM = "upstream"
+    TIMEOUT = "timeout"
+    OVERFLOW = "overflow"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a call was lost, in words that are safe to show: nothing here is model-made."""
+
+    status: int  # towards the client
+    message: str
+    code: str
+    kind: str = "upstream_error"  # the error object's type
+    param: str | None = None
+    headers: Headers = field(default_factory=dict)  # retry-after and the like, rendered anew
+    blame: Blame = Blame.UPSTREAM
+
+
+# --- events: what happened -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    call: str
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete: the upstream said so itself."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    call: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """The deadline of the whole exchange has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The client hung up."""
+
+
+Event = Arrived | Ended | Broke | Found | Elapsed | Left
+
+
+# --- effects: what is to be done --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Show these passages to this watch's check and report what it found."""
+
+    watch: Watch
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Stop a call (by its name) or a look (by its watch's key): nobody waits for it any more."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Read no further from this call for now: the held text has reached its bound."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    delta: Delta
+
+
+class Decision(StrEnum):
+    RELEASED = "released"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    decision: Decision
+    by: Finding | None = None  # the finding that blocked
+    fault: Fault | None = None  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Put a finding on record that took no look: there was nothing to read."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    verdict: Verdict
+
+
+Effect = Ask | Examine | Drop | Pause | Resume | Send | Note | Close

@@ -1,0 +1,23 @@
+"""The lattice: how findings become one verdict, whatever their order.
+
+Rule 1: the strongest action wins: block > flag > pass. Merging is associative, commutative
+        and idempotent, so the order of findings cannot matter.
+Rule 2: a failed check counts as a hit unless its policy says `on_error: allow`.
+Rule 3: a shadow check asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.core.terms import Action, Finding
+
+
+def strongest(findings: Iterable[Finding]) -> Action:
+    """The action that all findings together ask for."""
+    return max((finding.action for finding in findings), default=Action.PASS)
+
+
+def stops(finding: Finding) -> bool:
+    """Whether this one finding ends the answer, so that nothing else needs to be waited for."""
+    return finding.action is Action.BLOCK

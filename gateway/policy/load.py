@@ -1,0 +1,168 @@
+"""From files to policies: all or none. Every mistake is told with its file, line and a suggestion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway import yamlfile
+from gateway.checks import KINDS
+from gateway.checks.base import Check
+from gateway.core.terms import Place
+from gateway.policy.model import (
+    KEYS_LATER,
+    KINDS_LATER,
+    PLACES,
+    VALUES_LATER,
+    Common,
+    Entry,
+    Head,
+    Policy,
+)
+from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
+
+BUILT_IN = Path(__file__).with_name("baseline.yaml")
+Known = Callable[[str], bool]
+
+
+class PolicyError(FileError):
+    """What is wrong with the policies; nothing of them takes effect."""
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """All policies of one load. A request sees one set from start to end."""
+
+    policies: tuple[Policy, ...]
+    plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # made by plan.py
+
+
+def load_policies(path: Path, *, known_model: Known | None = None) -> PolicySet:
+    """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found."""
+    mistakes: list[Mistake] = []
+    policies: dict[str, Policy] = {}
+    for file in _files(path):
+        source = yamlfile.read(file)
+        policy = None if source.mistakes else _policy(source, known_model)
+        if policy is not None and policy.name in policies:
+            source.wrong(("policy",), f"there is a policy '{policy.name}' already: {policies[policy.name].path}")
+        mistakes += source.mistakes
+        if policy is not None and not source.mistakes:
+            policies[policy.name] = policy
+    if mistakes:
+        raise PolicyError(mistakes)
+    return PolicySet(tuple(policies[name] for name in sorted(policies)))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise PolicyError([Mistake(str(path), 0, 0, "does not exist; OUTRIDER_POLICIES names a folder or a file")])
+    files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml"} and p.is_file())
+    if not files:
+        raise PolicyError([Mistake(str(path), 0, 0, "holds no policy (*.yaml)")])
+    return files
+
+
+def _policy(source: Source, known_model: Known | None) -> Policy | None:
+    if not isinstance(source.value, dict):
+        source.wrong((), "must be a mapping with 'policy' and 'checks'")
+        return None
+    keys = {"for" if name == "for_" else name for name in Head.model_fields}
+    try:
+        head = Head.model_validate(source.value)
+    except ValidationError as error:
+        source.wrong_by(error, (), keys)
+        return None
+    _refuse_later(head, source)
+    entries = {}
+    for name, raw in head.checks.items():
+        entry = _entry(name, raw, source, known_model)
+        if entry is not None:
+            entries[name] = entry
+    digest = hashlib.sha256(source.path.read_bytes()).hexdigest()[:8]
+    return Policy(source.path, digest, head, entries)
+
+
+def _refuse_later(head: Head, source: Source) -> None:
+    if head.tests:
+        source.wrong(("tests",), "'tests' is not available in this version")
+    if head.opaque == "block":
+        source.wrong(("opaque",), "'opaque: block' is not available in this version")
+    if head.for_.keys is not None:
+        source.wrong(("for", "keys"), "'for.keys' is not available in this version")
+
+
+def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | None) -> Entry | None:
+    base: Loc = ("checks", name)
+    before = len(source.mistakes)
+    _refuse_later_keys(raw, base, source)
+    kind = _kind(raw.get("use", name), base, source)
+    if kind is None or len(source.mistakes) > before:
+        return None
+    shared = {key: value for key, value in raw.items() if key in Common.model_fields}
+    own = {key: value for key, value in raw.items() if key not in Common.model_fields}
+    keys = set(Common.model_fields) | _parameters(kind)
+    common = _validated(Common, shared, base, source, keys)
+    check = _validated(kind, {"use": raw.get("use", name), **own}, base, source, keys)
+    if common is None or check is None:
+        return None
+    places = _places(common, kind, base, source)
+    _check_models(check, base, source, known_model)
+    return Entry(name, common, check, places) if len(source.mistakes) == before else None
+
+
+def _refuse_later_keys(raw: dict[str, Any], base: Loc, source: Source) -> None:
+    for key in KEYS_LATER & set(raw):
+        source.wrong((*base, key), f"'{key}' is not available in this version")
+    for key, values in VALUES_LATER.items():
+        if raw.get(key) in values:
+            source.wrong((*base, key), f"'{key}: {raw[key]}' is not available in this version")
+
+
+def _kind(word: Any, base: Loc, source: Source) -> type[Check] | None:
+    where = (*base, "use")
+    if isinstance(word, str) and word in KINDS:
+        return KINDS[word]
+    if word in KINDS_LATER:
+        source.wrong(where, f"the kind '{word}' is not available in this version")
+    else:
+        source.wrong(where, f"there is no kind of check '{word}'{did_you_mean(str(word), KINDS)}")
+    return None
+
+
+def _parameters(kind: type[Check]) -> set[str]:
+    return {field.alias or name for name, field in kind.model_fields.items()}
+
+
+def _validated(model: type[Any], value: Any, base: Loc, source: Source, keys: set[str]) -> Any:
+    try:
+        return model.model_validate(value, context={"folder": source.path.parent})
+    except ValidationError as error:
+        source.wrong_by(error, base, keys)
+        return None
+
+
+def _places(common: Common, kind: type[Check], base: Loc, source: Source) -> frozenset[Place]:
+    found: set[Place] = set()
+    for number, name in enumerate(common.at or ("input", "output")):
+        where = (*base, "at", number)
+        if name not in PLACES:
+            source.wrong(where, f"there is no place '{name}'{did_you_mean(name, PLACES)}")
+        elif common.at is not None and not PLACES[name] & kind.can_read:
+            source.wrong(where, f"a check of this kind cannot read '{name}'")
+        else:
+            found |= PLACES[name] & kind.can_read
+    return frozenset(found)
+
+
+def _check_models(check: Check, base: Loc, source: Source, known_model: Known | None) -> None:
+    for model in check.models():
+        if known_model is not None and not known_model(model):
+            source.wrong((*base, "model"), f"the house has no model '{model}'; name it under 'models' in outrider.yaml")

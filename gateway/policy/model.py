@@ -1,0 +1,118 @@
+"""The policy file: these models are its only definition.
+
+A check entry mixes the keys that every check has (`Common`) with the parameters of its kind; the
+loader takes them apart. What the format has and this version does not is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.checks.base import Check
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Place
+from gateway.units import Duration
+
+Mode = Literal["enforce", "shadow", "disabled"]
+BlockAs = Literal["error", "message", "refusal"]
+OnError = Literal["block", "allow"]
+REFUSAL = "I'm sorry, I can't help with that request."
+
+GROUPS: dict[str, frozenset[Place]] = {"input": INPUT_PLACES, "output": OUTPUT_PLACES}
+PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place}) for place in Place}}
+
+# What the format has and this version does not: refused as "not available", by key or by value.
+KEYS_LATER = frozenset({"need", "of", "context", "restore", "history"})
+VALUES_LATER: dict[str, frozenset[str]] = {
+    "do": frozenset({"redact", "mask"}),
+    "stream": frozenset({"exact", "window"}),
+}
+KINDS_LATER = frozenset(
+    "secrets pii urls invisible injection toxicity tools json_schema prompt_leak code language repetition "
+    "refusal verbatim parameters llama_guard qwen3guard granite_guardian shieldgemma wildguard "
+    "gpt_oss_safeguard azure_content_safety bedrock model_armor lakera presidio fms_detector nemo webhook "
+    "criteria".split()
+)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class For(_Model):
+    """Which requests a policy is for; a list holds glob patterns, an absent one is all."""
+
+    models: Names | None = None
+    keys: Names | None = None
+    endpoints: Names | None = None
+
+
+class Defaults(_Model):
+    timeout: Duration = Field(2.0, description="seconds that one look may take")
+    on_error: OnError = "block"
+
+
+class Head(_Model):
+    """The keys of a policy, its checks still unread."""
+
+    policy: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    for_: For = Field(For(), alias="for")
+    mode: Mode = "enforce"
+    refusal: str = Field(REFUSAL, min_length=1, max_length=4000)
+    block_as: BlockAs = "error"
+    opaque: Literal["allow", "block"] = "allow"
+    defaults: Defaults = Defaults()
+    checks: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
+    tests: list[Any] = []
+
+
+class Common(_Model):
+    """The keys that every check has, whatever its kind."""
+
+    use: str | None = Field(None, description="the kind; absent: the check's own name")
+    at: Names | None = Field(None, description="places; absent: input and output as far as the kind can read")
+    do: Literal["block", "flag"] = Field("block", description="what a hit does")
+    when: Literal["before", "beside"] | None = Field(None, description="when an input check runs")
+    stream: Literal["whole", "after"] | None = Field(None, description="how output is held back")
+    timeout: Duration | None = Field(None, description="seconds that one look may take")
+    on_error: OnError | None = Field(None, description="what a failure does")
+    mode: Mode | None = Field(None, description="enforce, shadow or disabled")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One check of a policy, read: what every check has, and the kind with its parameters."""
+
+    name: str
+    common: Common
+    check: Check
+    places: frozenset[Place]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One file, read and found able to act."""
+
+    path: Path
+    hash: str  # the first 8 hex digits of the file's SHA-256
+    head: Head
+    entries: Mapping[str, Entry]
+
+    @property
+    def name(self) -> str:
+        return self.head.policy
+
+    @property
+    def version(self) -> str:
+        return f"{self.name}@{self.hash}"

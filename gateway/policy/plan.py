@@ -1,0 +1,92 @@
+"""Which checks watch a request: all matching policies together, so that none can weaken another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gateway.checks.base import Check
+from gateway.core.terms import Action, Lane, Side, Watch, When
+from gateway.policy.load import PolicySet
+from gateway.policy.model import REFUSAL, BlockAs, Entry, Policy
+
+ACTIONS = {"block": Action.BLOCK, "flag": Action.FLAG}
+STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
+MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What holds for one request: its watches, the checks behind them, and how a block is said."""
+
+    watches: tuple[Watch, ...]
+    checks: Mapping[str, Check]  # by the watch's name, policy.check
+    policies: tuple[str, ...]  # name@hash
+    block_as: BlockAs = "error"
+    refusal: str = REFUSAL
+
+
+def plan(policies: PolicySet, *, models: Collection[str], endpoint: str) -> Plan:
+    """The plan for a request. `models`: the name that the client used and the upstream's own."""
+    wanted = (tuple(models), endpoint)
+    kept: Plan | None = policies.plans.get(wanted)
+    if kept is None:
+        kept = _made(policies, models, endpoint)
+        if len(policies.plans) < MOST_PLANS:
+            policies.plans[wanted] = kept
+    return kept
+
+
+def _made(policies: PolicySet, models: Collection[str], endpoint: str) -> Plan:
+    binding = [p for p in policies.policies if p.head.mode != "disabled" and _binds(p, models, endpoint)]
+    watches: list[Watch] = []
+    checks: dict[str, Check] = {}
+    for policy in binding:
+        for entry in policy.entries.values():
+            made = list(_watches(policy, entry))
+            watches += made
+            if made:
+                checks[made[0].name] = entry.check
+    said = {p.head.block_as for p in binding}
+    saying: BlockAs = next((way for way in STRICTNESS if way in said), "error")
+    words = next((p.head.refusal for p in binding if p.head.block_as == saying), REFUSAL)
+    return Plan(tuple(watches), checks, tuple(p.version for p in binding), saying, words)
+
+
+def _binds(policy: Policy, models: Collection[str], endpoint: str) -> bool:
+    wanted = policy.head.for_
+    model = wanted.models is None or any(fnmatchcase(m, p) for m in models for p in wanted.models)
+    return model and (wanted.endpoints is None or any(fnmatchcase(endpoint, p) for p in wanted.endpoints))
+
+
+def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
+    """One watch for each side that the check reads."""
+    common, head = entry.common, policy.head
+    mode = common.mode or head.mode
+    if mode == "disabled":
+        return
+    for side in Side:
+        places = frozenset(place for place in entry.places if place.side is side)
+        if not places:
+            continue
+        before = entry.check.local or common.when == "before"
+        yield Watch(
+            f"{policy.name}.{entry.name}",
+            side,
+            places,
+            ACTIONS[common.do],
+            fails_open=(common.on_error or head.defaults.on_error) == "allow",
+            when=When.BEFORE if before else When.BESIDE,
+            lane=Lane(common.stream or entry.check.lane),
+            shadow=mode == "shadow" or head.mode == "shadow",
+            timeout=common.timeout or head.defaults.timeout,
+            always_asked=entry.check.always_asked,
+        )
+
+
+def bound(watch: Watch) -> str:
+    """How many characters of an answer may be out before this check can stop it, in words."""
+    if watch.side is Side.INPUT or not watch.gates:
+        return "-"
+    return "0" if watch.holds else "all"

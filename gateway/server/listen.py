@@ -1,0 +1,161 @@
+"""The sockets: aiohttp's low-level server with the limits it leaves to its user, and a clean end.
+
+A client that does not finish its headers is cut; a malformed request gets OpenAI's error shape;
+what aiohttp would log of it (header lines, keys among them) is never logged. SIGTERM drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.server.app import Gateway
+from gateway.wire import errors
+
+log = structlog.get_logger()
+
+HEAD_LIMIT = 65_536  # bytes of one header line; OpenAI documents 64 KiB for all
+BACKLOG = 128
+KEEPALIVE = 75.0  # seconds
+GRACE_AFTER_DRAIN = 2.0  # seconds that cancelled requests get to end
+
+_mute = logging.getLogger("gateway.muted")
+_mute.addHandler(logging.NullHandler())
+_mute.propagate = False
+
+
+class Connection(RequestHandler):
+    """One client connection, with a deadline for its first head and errors in OpenAI's shape."""
+
+    __slots__ = ("_head_timeout", "_head_timer")
+
+    def __init__(self, manager: Any, *, head_timeout: float, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_timeout = head_timeout
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        loop = asyncio.get_running_loop()
+        self._head_timer = loop.call_later(self._head_timeout, self._cut_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        super().connection_lost(exc)
+
+    def _cut_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A request that is not HTTP, or a fault of ours: said without quoting a byte of it."""
+        log.warning("http_refused", status=status, error=type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way and cannot be replaced")
+        text = "The request is not valid HTTP." if status < 500 else "The gateway failed."
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        body = errors.error_body(text, kind=kind, code="bad_http" if status < 500 else None, param=None)
+        response = web.Response(status=status, body=body, content_type="application/json")
+        response.force_close()
+        return response
+
+
+class Listener(web.Server):
+    """aiohttp's server with our connections: no access log, no decompression, cancelled on hang-up."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        head_timeout: float,
+        most: int,
+    ) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self._head_timeout = head_timeout
+        self._most = most  # connections at a time; one more is closed at once
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._most:
+            transport.abort()
+
+    def __call__(self) -> RequestHandler:
+        return Connection(
+            self,
+            head_timeout=self._head_timeout,
+            loop=self._loop,
+            access_log=None,
+            logger=_mute,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE,
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+        )
+
+
+async def serve(gateway: Gateway, started: Callable[[], None] | None = None) -> None:
+    """Listen until SIGTERM or SIGINT, then drain: refuse new requests, finish those in flight."""
+    settings = gateway.settings
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listener = Listener(gateway.handle, head_timeout=settings.header_timeout, most=settings.max_connections)
+    runner = web.ServerRunner(listener)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+        log.info("listening", host=settings.host, port=settings.port)
+        if started is not None:
+            started()
+        await stop.wait()
+        await _drain(gateway, settings.drain)
+    finally:
+        await _end(gateway, runner)
+
+
+async def _drain(gateway: Gateway, within: float) -> None:
+    gateway.draining = True
+    log.info("draining", in_flight=gateway.in_flight, grace=within)
+    try:
+        async with asyncio.timeout(within):
+            while gateway.in_flight:
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        log.warning("drain_cut", in_flight=gateway.in_flight)
+
+
+async def _end(gateway: Gateway, runner: web.ServerRunner) -> None:
+    """Cut what is left, then close the upstreams."""
+    assert runner.server is not None
+    for site in list(runner.sites):
+        await site.stop()
+    for connection in list(runner.server.connections):
+        task = connection._task_handler
+        connection.force_close()
+        if task is not None:
+            task.cancel()
+    try:
+        async with asyncio.timeout(GRACE_AFTER_DRAIN):
+            while gateway.in_flight:
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pass
+    await gateway.afterwards.drain(GRACE_AFTER_DRAIN)
+    await runner.cleanup()
+    for upstream in set(gateway.upstreams.values()):
+        await upstream.close()

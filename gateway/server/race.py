@@ -1,0 +1,229 @@
+"""Runs one exchange: one TaskGroup owns its calls and looks; events go in, effects come out.
+
+This file waits and never decides: what happened is told to `core.exchange`, what is to be
+done is carried out here. A denial is a value (`Close`), so the group ends cleanly; losers are
+cancelled one by one, which closes their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import aclosing
+
+import structlog
+
+from gateway.checks.base import Ask as AskPort
+from gateway.checks.base import Check, CheckFault
+from gateway.core.exchange import Exchange
+from gateway.core.terms import (
+    Arrived,
+    Ask,
+    Broke,
+    Call,
+    Close,
+    Drop,
+    Effect,
+    Elapsed,
+    Ended,
+    Event,
+    Examine,
+    Fault,
+    Finding,
+    Found,
+    Headers,
+    Left,
+    Note,
+    Outcome,
+    Pause,
+    Resume,
+    Send,
+)
+from gateway.server.afterwards import Afterwards
+from gateway.server.record import Look, Receipt
+from gateway.server.release import ClientGone, Release
+from gateway.server.upstream import CallRecord, Upstream, UpstreamError
+
+log = structlog.get_logger()
+
+MAILBOX = 64  # events that may wait; a slow client fills it and so slows the upstream
+INLINE = 32_768  # characters that a local check may read on the event loop; more go to a thread
+INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
+
+
+async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
+    """Ask one check, within its deadline. Whatever goes wrong inside it is a finding, never a crash."""
+    watch = examine.watch
+    try:
+        async with asyncio.timeout(watch.timeout):
+            if check.local:
+                judgement = await asyncio.to_thread(check.judge, examine.passages)
+            else:
+                judgement = await check.examine(examine.passages, ask)
+    except TimeoutError:
+        return Finding(watch, Outcome.FAILED, note="timed out")
+    except CheckFault as fault:
+        return Finding(watch, Outcome.FAILED, note=str(fault))
+    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
+        log.error("check_raised", check=watch.name, error=type(error).__name__)
+        return Finding(watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
+    return Finding(watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+
+
+def look_now(check: Check, examine: Examine) -> Finding:
+    """A local check of little text: microseconds, so it runs where it stands."""
+    try:
+        judgement = check.judge(examine.passages)
+    except CheckFault as fault:
+        return Finding(examine.watch, Outcome.FAILED, note=str(fault))
+    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
+        log.error("check_raised", check=examine.watch.name, error=type(error).__name__)
+        return Finding(examine.watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
+    return Finding(examine.watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+
+
+class Race:
+    """One request's calls and looks, racing under one task group."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        checks: Mapping[str, Check],
+        upstream: Upstream,
+        *,
+        headers: Headers,
+        ask: AskPort,
+        release: Release,
+        receipt: Receipt,
+        afterwards: Afterwards,
+        within: float,
+    ) -> None:
+        self._exchange = exchange
+        self._checks = checks
+        self._upstream = upstream
+        self._headers = headers
+        self._ask = ask
+        self._release = release
+        self._receipt = receipt
+        self._afterwards = afterwards
+        self._within = within  # seconds for the whole exchange
+        self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
+        self._soon: deque[Event] = deque()  # found on the spot by local checks
+        self._flowing = asyncio.Event()
+        self._running: dict[str, tuple[asyncio.Task[None], Look | None]] = {}
+
+    async def run(self) -> None:
+        """Until the verdict is carried out. A client that hangs up cancels everything."""
+        self._flowing.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                deadline = group.create_task(self._deadline())
+                await self._until_closed(group)
+                deadline.cancel()
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+
+    async def _until_closed(self, group: asyncio.TaskGroup) -> None:
+        effects = self._exchange.start()
+        while True:
+            try:
+                await self._carry_out(effects, group)
+                if self._exchange.closed:
+                    return
+                event = await self._next()
+            except ClientGone:
+                event = Left()
+            effects = self._exchange.take(event)
+
+    async def _next(self) -> Event:
+        if self._soon:
+            return self._soon.popleft()
+        if self._mailbox.empty():
+            await self._release.flush()
+        return await self._mailbox.get()
+
+    async def _carry_out(self, effects: list[Effect], group: asyncio.TaskGroup) -> None:
+        for effect in effects:
+            match effect:
+                case Send(delta=delta):
+                    self._release.send(delta)
+                case Examine():
+                    self._examine(effect, group)
+                case Ask(call=call):
+                    self._running[call.name] = (group.create_task(self._pump(call)), None)
+                case Drop(what=what):
+                    self._drop(what)
+                case Note(finding=finding):
+                    self._receipt.note(finding)
+                case Pause():
+                    self._flowing.clear()
+                case Resume():
+                    self._flowing.set()
+                case Close(verdict=verdict):
+                    self._receipt.close(verdict)
+                    await self._release.close(verdict)
+
+    def _examine(self, examine: Examine, group: asyncio.TaskGroup) -> None:
+        look = self._receipt.look(examine)
+        check = self._checks[examine.watch.name]
+        if check.local and sum(len(p.text) for p in examine.passages) <= INLINE:
+            finding = look_now(check, examine)
+            self._receipt.found(look, finding)
+            self._soon.append(Found(finding))
+        elif examine.watch.gates:
+            self._running[examine.watch.key] = (group.create_task(self._look(examine, look)), look)
+        else:
+            self._receipt.late += 1
+            self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
+
+    async def _look(self, examine: Examine, look: Look) -> None:
+        finding = await look_once(self._checks[examine.watch.name], examine, self._ask)
+        self._receipt.found(look, finding)
+        await self._mailbox.put(Found(finding))
+
+    async def _late_look(self, examine: Examine, look: Look) -> None:
+        try:
+            finding = await look_once(self._checks[examine.watch.name], examine, self._ask)
+            self._receipt.found(look, finding)
+        finally:
+            self._receipt.late_ended()
+
+    async def _pump(self, call: Call) -> None:
+        """Read one call to its end and tell what came. Waits while the exchange wants no more."""
+        record = CallRecord(call.name, call.upstream, call.model)
+        self._receipt.calls.append(record)
+        over: Event
+        try:
+            async with aclosing(self._upstream.answer(call, self._headers, record)) as deltas:
+                async for delta in deltas:
+                    await self._mailbox.put(Arrived(call.name, delta))
+                    await self._flowing.wait()
+            over = Ended(call.name)
+        except UpstreamError as error:
+            over = Broke(call.name, error.fault)
+        except Exception:  # ours: told to the client as a fault, kept in the log with its trace
+            log.exception("pump_failed", id=self._receipt.id)
+            over = Broke(call.name, INTERNAL)
+        await self._mailbox.put(over)
+
+    def _drop(self, what: str) -> None:
+        task, look = self._running.pop(what, (None, None))
+        if task is not None:
+            task.cancel()
+        if look is not None and look.finding is None:
+            look.dropped = True
+
+    async def _deadline(self) -> None:
+        await asyncio.sleep(self._within)
+        await self._mailbox.put(Elapsed())
+
+    def _abandon(self) -> None:
+        """The client hung up: the group has cancelled everything; say so on the receipt."""
+        if not self._exchange.closed:
+            for effect in self._exchange.take(Left()):
+                if isinstance(effect, Drop):
+                    self._drop(effect.what)
+                elif isinstance(effect, Close):
+                    self._receipt.close(effect.verdict)

@@ -1,0 +1,50 @@
+"""From an HTTP request to its body's bytes: within the limits, or with a clear refusal."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from gateway.wire.errors import BadRequest
+
+
+async def read_body(http: web.BaseRequest, *, max_body: int, within: float) -> bytes:
+    """The whole body, at most `max_body` bytes, at most `within` seconds from now."""
+    _check_head(http, max_body)
+    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(within):
+            async for part in http.content.iter_any():
+                size += len(part)
+                if size > max_body:
+                    raise too_large(max_body)
+                parts.append(part)
+    except TimeoutError:
+        raise BadRequest("The body did not arrive in time.", status=408, code="request_timeout") from None
+    return b"".join(parts)
+
+
+def _check_head(http: web.BaseRequest, max_body: int) -> None:
+    """Refuse what is not plain UTF-8 JSON before reading it: one reading only."""
+    kind, _, rest = http.headers.get("Content-Type", "application/json").partition(";")
+    if kind.strip().lower() != "application/json":
+        raise BadRequest(
+            "Send the body as 'content-type: application/json'.", status=415, code="unsupported_media_type"
+        )
+    charset = rest.strip().lower().replace('"', "")
+    if charset and charset not in {"charset=utf-8", "charset=utf8"}:
+        raise BadRequest("Only UTF-8 is accepted.", status=415, code="unsupported_media_type")
+    if http.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise BadRequest(
+            "A compressed body is not accepted; send it as it is.", status=415, code="unsupported_media_type"
+        )
+    if http.content_length is not None and http.content_length > max_body:
+        raise too_large(max_body)
+
+
+def too_large(max_body: int) -> BadRequest:
+    return BadRequest(f"The body is larger than {max_body} bytes.", status=413, code="request_too_large")

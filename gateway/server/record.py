@@ -1,0 +1,234 @@
+"""One receipt for each request, whatever happens to it: what ran, what it found, when, and why.
+
+A receipt never holds text of the exchange. All times are seconds on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
+from gateway.server.upstream import CallRecord
+
+log = structlog.get_logger()
+
+_prefix = secrets.token_hex(6)
+_counter = itertools.count(1)
+
+
+def new_id() -> str:
+    """A request id: random for each process, then counted; cheap and unique."""
+    return f"req_{_prefix}{next(_counter):08x}"
+
+
+@dataclass(slots=True)
+class Look:
+    """One look of one check: what it was shown, when, and what it found."""
+
+    watch: Watch
+    paths: tuple[str, ...]
+    started: float
+    ended: float | None = None
+    finding: Finding | None = None
+    dropped: bool = False
+
+    def line(self, since: float) -> dict[str, Any]:
+        found = self.finding
+        said: dict[str, Any] = {
+            "check": self.watch.name,
+            "side": str(self.watch.side),
+            "verdict": str(found.outcome) if found else ("dropped" if self.dropped else "unfinished"),
+            "start_ms": _ms(self.started - since),
+            "read": len(self.paths),
+        }
+        if self.ended is not None:
+            said["ms"] = _ms(self.ended - self.started)
+        if self.watch.shadow:
+            said["shadow"] = True
+        if found is None:
+            return said
+        if found.outcome is Outcome.FAILED:
+            said |= {"why": found.note, "fails_open": self.watch.fails_open}
+        if found.judgement is not None:
+            said |= _judged(found)
+        return said
+
+
+def _judged(finding: Finding) -> dict[str, Any]:
+    judged = finding.judgement
+    assert judged is not None
+    said: dict[str, Any] = {}
+    if finding.outcome is Outcome.HIT:
+        said |= {"categories": list(judged.categories), "parts": list(judged.paths)[:20]}
+    if judged.score is not None:
+        said["score"] = round(judged.score, 4)
+    if judged.usage:
+        said["usage"] = dict(judged.usage)
+    return said
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Filled while the request runs; written once, when it and its late looks are over."""
+
+    id: str = field(default_factory=new_id)
+    started: float = field(default_factory=time.monotonic)
+    endpoint: str = ""
+    model: str = ""
+    stream: bool = False
+    policies: tuple[str, ...] = ()
+    looks: list[Look] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    status: int = 0  # of the answer; 0: none was sent
+    decision: str = ""
+    why: str = ""
+    first_byte: float | None = None
+    ended: float | None = None
+    late: int = 0  # looks that outlive the answer
+    keep: Callable[[Receipt], None] = field(default=lambda receipt: write_receipt(receipt))
+
+    def look(self, examine: Examine) -> Look:
+        look = Look(examine.watch, tuple(p.path for p in examine.passages), time.monotonic())
+        self.looks.append(look)
+        return look
+
+    def found(self, look: Look, finding: Finding) -> None:
+        look.finding = finding
+        look.ended = time.monotonic()
+
+    def note(self, finding: Finding) -> None:
+        now = time.monotonic()
+        self.looks.append(Look(finding.watch, (), now, now, finding))
+
+    def close(self, verdict: Verdict) -> None:
+        self.decision = str(verdict.decision)
+        if verdict.by is not None:
+            self.why = f"{verdict.by.watch.name} ({verdict.by.watch.side}): {verdict.by.outcome}"
+        if verdict.fault is not None:
+            self.why = verdict.fault.code
+
+    def settle(self) -> None:
+        """The answer is over; write the receipt unless a late look is still out."""
+        if self.ended is None:
+            self.ended = time.monotonic()
+        if self.late == 0:
+            self.keep(self)
+
+    def late_ended(self) -> None:
+        self.late -= 1
+        if self.late == 0 and self.ended is not None:
+            self.keep(self)
+
+    def lines(self) -> dict[str, Any]:
+        """The receipt as it is written: JSON values only, milliseconds, no text of the exchange."""
+        open_paths = [look.watch.key for look in self.looks if _passed_open(look)]
+        said: dict[str, Any] = {
+            "id": self.id,
+            "endpoint": self.endpoint,
+            "model": self.model[:200],
+            "stream": self.stream,
+            "policies": list(self.policies),
+            "decision": self.decision,
+            "status": self.status,
+            "ms": _ms((self.ended or time.monotonic()) - self.started),
+            "hidden_ms": _ms(self.hidden()),
+            "checks": [look.line(self.started) for look in self.looks],
+            "calls": [self._call(call) for call in self.calls],
+        }
+        if self.why:
+            said["why"] = self.why
+        if self.first_byte is not None:
+            said["first_byte_ms"] = _ms(self.first_byte - self.started)
+        if open_paths:
+            said["failed_open"] = open_paths
+        return said
+
+    def _call(self, call: CallRecord) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "name": call.name,
+            "upstream": call.upstream,
+            "model": call.model[:200],
+            "status": call.status,
+            "attempts": call.attempts,
+            "cancelled": call.cancelled,
+            "start_ms": _ms(call.started - self.started),
+        }
+        if call.first_delta is not None:
+            said["first_ms"] = _ms(call.first_delta - self.started)
+        if call.ended is not None:
+            said["end_ms"] = _ms(call.ended - self.started)
+        if call.usage:
+            said["usage"] = _numbers(call.usage)
+        return said
+
+    def hidden(self) -> float:
+        """Seconds in which checks and the completion ran at the same time: the wait that was saved."""
+        spans = [(look.started, look.ended or time.monotonic()) for look in self.looks if look.watch.gates]
+        calls = [(call.started, call.ended or time.monotonic()) for call in self.calls]
+        return sum(_overlap(span, call) for span in _merged(spans) for call in _merged(calls))
+
+    def headers(self) -> dict[str, str]:
+        """What a client may know of this request; never text, never an upstream's address."""
+        said = {
+            "x-outrider-id": self.id,
+            "x-request-id": self.id,
+            "x-outrider-decision": self.decision or str(Decision.RELEASED),
+        }
+        if self.policies:
+            said["x-outrider-policy"] = ", ".join(self.policies)
+        if self.looks:
+            said["x-outrider-checks"] = ", ".join(_short(look) for look in self.looks)
+        if self.looks or self.calls:
+            said["server-timing"] = self._server_timing()
+        return said
+
+    def _server_timing(self) -> str:
+        now = time.monotonic()
+        checks = sum(b - a for a, b in _merged([(k.started, k.ended or now) for k in self.looks]))
+        calls = sum(b - a for a, b in _merged([(c.started, c.ended or now) for c in self.calls]))
+        return f"checks;dur={_ms(checks)}, upstream;dur={_ms(calls)}, hidden;dur={_ms(self.hidden())}"
+
+
+def write_receipt(receipt: Receipt) -> None:
+    """Keep a receipt as one line of the log."""
+    log.info("receipt", **receipt.lines())
+
+
+def _passed_open(look: Look) -> bool:
+    found = look.finding
+    return found is not None and found.outcome is Outcome.FAILED and look.watch.fails_open
+
+
+def _short(look: Look) -> str:
+    said = str(look.finding.outcome) if look.finding else ("dropped" if look.dropped else "running")
+    side = "" if look.watch.side is Side.INPUT else "/output"
+    return f"{look.watch.name}{side}={said.replace(' ', '-')}"
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _numbers(usage: Mapping[str, Any]) -> dict[str, int]:
+    return {k: v for k, v in usage.items() if k.endswith("_tokens") and isinstance(v, int)}
+
+
+def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _overlap(one: tuple[float, float], two: tuple[float, float]) -> float:
+    return max(0.0, min(one[1], two[1]) - max(one[0], two[0]))

@@ -1,0 +1,415 @@
+"""Asks upstreams: one call out, deltas in, and every way it can go wrong as one kind of fault.
+
+Nothing that an upstream wrote is in a fault: messages are our own, codes and parameters are from
+a list. Connections go only to the configured base URL; a redirect is not followed. Closing the
+generator closes the connection at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from gateway import __version__
+from gateway.config.model import UpstreamSettings
+from gateway.core.terms import Blame, Call, Delta, Document, Fault, Headers
+from gateway.wire import canonical, chat, sse
+from gateway.wire.canonical import Malformed
+from gateway.wire.fields import REQUEST_KEYS
+
+MAX_ANSWER = 10 * 1024**2  # bytes of a plain answer
+MAX_EVENT = 1024**2  # bytes of one event
+MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
+HEAD_LIMIT = 65_536  # bytes of one header line
+PATHS = {"chat": "/chat/completions", "moderations": "/moderations"}
+
+FORWARDED = ("idempotency-key", "x-client-request-id", "traceparent", "tracestate", "openai-beta")
+FORWARDED_WITH_KEY = ("openai-organization", "openai-project")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,1024}\Z")
+_NUMBER = re.compile(r"\d{1,8}(\.\d{1,6})?\Z")
+
+KEPT_STATUSES = frozenset({400, 404, 409, 413, 415, 422, 429})
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+PATIENCE = 2.0  # seconds of retry-after that we wait ourselves
+CODES = frozenset(
+    "context_length_exceeded invalid_api_key insufficient_quota rate_limit_exceeded model_not_found "
+    "unsupported_parameter unsupported_value invalid_value invalid_type missing_required_parameter "
+    "unknown_parameter content_filter content_policy_violation server_error string_above_max_length "
+    "integer_above_max_value integer_below_min_value tokens_exceeded billing_hard_limit_reached".split()
+)
+_PARAM = re.compile(r"(?P<top>[a-z_]{1,40})(\[\d{1,6}\]|\.(role|content|name|type|tool_calls|function|parameters))*\Z")
+
+
+class UpstreamError(Exception):
+    """A call was lost; the fault says it in words that are safe to show."""
+
+    def __init__(self, fault: Fault, *, retry: bool = False, wait: float | None = None) -> None:
+        super().__init__(fault.code)
+        self.fault = fault
+        self.retry = retry  # nothing was processed, so the same call may be made again
+        self.wait = wait  # seconds that the upstream asked for
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What happened to one call; filled as it goes. Times are monotonic seconds."""
+
+    name: str
+    upstream: str
+    model: str
+    status: int | None = None
+    attempts: int = 0
+    started: float = field(default_factory=time.monotonic)
+    first_delta: float | None = None
+    ended: float | None = None
+    usage: Document | None = None
+    cancelled: bool = False
+
+
+class Upstream(Protocol):
+    """One place that answers chat requests."""
+
+    def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
+        """Deltas as they come; returns when the answer is complete, else raises UpstreamError."""
+        ...
+
+    async def ask(self, endpoint: str, model: str, body: Document) -> Document:
+        """One plain call for a check. Raises UpstreamError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def fault(status: int, message: str, code: str, blame: Blame = Blame.UPSTREAM) -> Fault:
+    return Fault(status, message, code, blame=blame)
+
+
+UNREACHABLE = fault(502, "The upstream cannot be reached.", "upstream_unreachable")
+CUT = fault(502, "The upstream broke off its answer.", "upstream_cut")
+MALFORMED = fault(502, "The upstream's answer cannot be read.", "upstream_malformed")
+TOO_LARGE = fault(502, "The upstream's answer is too large.", "upstream_too_large")
+ERROR_FRAME = fault(502, "The upstream reported an error in its answer.", "upstream_error")
+TOO_SLOW = fault(504, "The upstream did not answer in time.", "upstream_timeout", Blame.TIMEOUT)
+
+
+class RetryBudget:
+    """Retries are at most a fifth of the traffic: each call earns a fifth of one, a few are saved up."""
+
+    def __init__(self, share: float = 0.2, saved: float = 3.0) -> None:
+        self._share = share
+        self._most = saved
+        self._left = saved
+
+    def earn(self) -> None:
+        self._left = min(self._most, self._left + self._share)
+
+    def spend(self) -> bool:
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class HttpUpstream:
+    """An OpenAI-compatible server behind a base URL."""
+
+    def __init__(self, settings: UpstreamSettings, session: aiohttp.ClientSession) -> None:
+        assert settings.base_url is not None
+        self._settings = settings
+        self._session = session
+        self._urls = {endpoint: URL(settings.base_url + path, encoded=True) for endpoint, path in PATHS.items()}
+        self._budget = RetryBudget()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
+        limits = self._settings.timeout
+        until = time.monotonic() + limits.total
+        retries = 0 if headers.get("x-stainless-retry-count", "0") != "0" else self._settings.retries
+        self._budget.earn()
+        record.started = time.monotonic()
+        try:
+            while True:
+                record.attempts += 1
+                try:
+                    async with aclosing(self._attempt(call, headers, record, until)) as deltas:
+                        async for delta in deltas:
+                            if record.first_delta is None:
+                                record.first_delta = time.monotonic()
+                            yield delta
+                except UpstreamError as error:
+                    wait = self._wait(error, record, retries, until)
+                    if wait is None:
+                        raise
+                    await asyncio.sleep(wait)
+                else:
+                    return
+        except (asyncio.CancelledError, GeneratorExit):
+            record.cancelled = True
+            raise
+        finally:
+            record.ended = time.monotonic()
+
+    def _wait(self, error: UpstreamError, record: CallRecord, retries: int, until: float) -> float | None:
+        """Seconds until the next attempt (full jitter); None: there is none."""
+        if not error.retry or record.first_delta is not None or record.attempts > retries:
+            return None
+        pause = random.uniform(0, min(2.0, 0.25 * 2 ** (record.attempts - 1)))  # noqa: S311 -- jitter, not a secret
+        if error.wait is not None:
+            pause = error.wait + pause / 4
+        if time.monotonic() + pause >= until or not self._budget.spend():
+            return None
+        return pause
+
+    async def _attempt(
+        self, call: Call, headers: Headers, record: CallRecord, until: float
+    ) -> AsyncGenerator[Delta, None]:
+        first = min(until, time.monotonic() + self._settings.timeout.first_token)
+        response = await self._post(call.endpoint, call.document, headers, first)
+        record.status = response.status
+        reader = chat.Reader(stream=call.stream)
+        try:
+            await self._refuse_status(response, first)
+            kind = response.content_type
+            if kind == "text/event-stream" and call.stream:
+                async with aclosing(self._streamed(response, reader, first, until)) as deltas:
+                    async for delta in deltas:
+                        record.usage = reader.usage
+                        yield delta
+            elif kind == "application/json":
+                document = await self._whole(response, first)
+                for delta in _plain(document, reader, stream=call.stream):
+                    record.usage = reader.usage
+                    yield delta
+            else:
+                raise UpstreamError(MALFORMED)
+            if closing := reader.closing():
+                yield Delta(None, closing)
+            response.release()  # closes it as well, unless it was read to its end
+        finally:
+            response.close()
+
+    async def _post(self, endpoint: str, document: Document, headers: Headers, until: float) -> aiohttp.ClientResponse:
+        sent = self._headers(headers)
+        sent["accept"] = "text/event-stream, application/json" if document.get("stream") else "application/json"
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await self._session.post(
+                    self._urls[endpoint],
+                    data=canonical.dump(document),
+                    headers=sent,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout.connect),
+                )
+        except aiohttp.ServerTimeoutError:  # the connection was not made in time
+            raise UpstreamError(TOO_SLOW, retry=True) from None
+        except TimeoutError:
+            raise UpstreamError(TOO_SLOW) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionError):
+            raise UpstreamError(UNREACHABLE, retry=True) from None
+        except (aiohttp.ClientError, ValueError):
+            raise UpstreamError(MALFORMED) from None
+
+    def _headers(self, client: Headers) -> dict[str, str]:
+        """Only what is on the list, built anew."""
+        key = self._settings.api_key
+        passthrough = self._settings.passes_key_through
+        sent = {
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": f"outrider/{__version__}",
+        }
+        for name in FORWARDED + (FORWARDED_WITH_KEY if passthrough else ()):
+            value = client.get(name)
+            if value is not None and _HEADER_VALUE.match(value):
+                sent[name] = value
+        authorization = client.get("authorization") if passthrough else None
+        if authorization is not None and _HEADER_VALUE.match(authorization):
+            sent["authorization"] = authorization
+        elif key is not None and not passthrough:
+            sent["authorization"] = f"Bearer {key.get_secret_value()}"
+        return sent
+
+    async def _refuse_status(self, response: aiohttp.ClientResponse, until: float) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise UpstreamError(MALFORMED)
+        if response.status == 200:
+            return
+        try:
+            document = await self._whole(response, until)
+        except UpstreamError:
+            document = {}
+        wait = _seconds(response.headers)
+        retry = response.status in RETRIED_STATUSES and (wait or 0) <= PATIENCE
+        told = refusal(response.status, document, response.headers, own_key=not self._settings.passes_key_through)
+        raise UpstreamError(told, retry=retry, wait=wait)
+
+    async def _whole(self, response: aiohttp.ClientResponse, until: float) -> Document:
+        parts: list[bytes] = []
+        size = 0
+        async for part in _reads(response, lambda: until):
+            size += len(part)
+            if size > MAX_ANSWER:
+                raise UpstreamError(TOO_LARGE)
+            parts.append(part)
+        try:
+            return canonical.parse_answer(b"".join(parts))
+        except Malformed:
+            raise UpstreamError(MALFORMED) from None
+
+    async def _streamed(
+        self, response: aiohttp.ClientResponse, reader: chat.Reader, first: float, until: float
+    ) -> AsyncGenerator[Delta, None]:
+        """Deltas until [DONE], or a clean end after every choice had a finish reason."""
+        between = self._settings.timeout.between_tokens
+        parser = sse.Parser(MAX_EVENT)
+        patience = first
+        total = 0
+        try:
+            async for data in _reads(response, lambda: patience):
+                total += len(data)
+                if total > MAX_STREAM:
+                    raise UpstreamError(TOO_LARGE)
+                for event in parser.feed(data):
+                    if event.data.strip() == b"[DONE]":
+                        return
+                    delta = _delta(event, reader)
+                    if delta.pieces:  # what says nothing, comments too, buys no time
+                        patience = min(until, time.monotonic() + between)
+                    yield delta
+            for event in parser.eof():
+                if event.data.strip() == b"[DONE]":
+                    return
+                yield _delta(event, reader)
+        except sse.TooLong:
+            raise UpstreamError(TOO_LARGE) from None
+        if not reader.finished:
+            raise UpstreamError(CUT)
+
+    async def ask(self, endpoint: str, model: str, body: Document) -> Document:
+        document = {"model": model, **body}
+        response = await self._post(endpoint, document, {}, time.monotonic() + self._settings.timeout.total)
+        try:
+            until = time.monotonic() + self._settings.timeout.total
+            await self._refuse_status(response, until)
+            answer = await self._whole(response, until)
+            response.release()
+        finally:
+            response.close()
+        return answer
+
+
+async def _reads(response: aiohttp.ClientResponse, until: Patience) -> AsyncIterator[bytes]:
+    """The body as it comes, each read within the patience that is left."""
+    while True:
+        try:
+            async with asyncio.timeout(until() - time.monotonic()):
+                data = await response.content.readany()
+        except TimeoutError:
+            raise UpstreamError(TOO_SLOW) from None
+        except (aiohttp.ClientError, ConnectionError):
+            raise UpstreamError(CUT) from None
+        if not data:
+            return
+        yield data
+
+
+class Patience(Protocol):
+    def __call__(self) -> float: ...
+
+
+def _delta(event: sse.Event, reader: chat.Reader) -> Delta:
+    if event.name not in {"", "message"}:
+        raise UpstreamError(ERROR_FRAME if event.name == "error" else MALFORMED)
+    try:
+        return reader.delta(canonical.parse_answer(event.data), len(event.data))
+    except chat.UpstreamErrorFrame:
+        raise UpstreamError(ERROR_FRAME) from None
+    except Malformed:
+        raise UpstreamError(MALFORMED) from None
+
+
+def _plain(document: Document, reader: chat.Reader, *, stream: bool) -> list[Delta]:
+    try:
+        if not stream:
+            return [reader.delta(document)]
+        chat.Reader(stream=False).delta(document)  # must be a whole answer before it is cut into chunks
+        return [reader.delta(chunk) for chunk in chat.chunks_from_answer(document)]
+    except chat.UpstreamErrorFrame:
+        raise UpstreamError(ERROR_FRAME) from None
+    except Malformed:
+        raise UpstreamError(MALFORMED) from None
+
+
+def refusal(status: int, document: Document, headers: Mapping[str, str], *, own_key: bool) -> Fault:
+    """An upstream's error status as ours: its number, our words, codes and parameters from a list."""
+    if status in {401, 403} and own_key:
+        return fault(502, "The upstream refuses the gateway's own key.", "upstream_auth")
+    if status < 400:
+        return fault(502, "The upstream sent a redirect, which is not followed.", "upstream_malformed")
+    kept = status if status in KEPT_STATUSES | {401, 403} or 500 <= status <= 599 else 502
+    kept = 504 if status == 408 else kept
+    error = document.get("error")
+    error = error if isinstance(error, dict) else {}
+    code = error.get("code") if error.get("code") in CODES else None
+    param = _param(error.get("param"))
+    known = [f"code {code}"] if code else []
+    known += [f"param {param}"] if param else []
+    what = (
+        f"The upstream refused the request with status {status}"
+        if status < 500
+        else f"The upstream failed with status {status}"
+    )
+    message = f"{what} ({', '.join(known)})." if known else f"{what}."
+    kind = "invalid_request_error" if kept < 500 and kept != 429 else "upstream_error"
+    if kept == 429:
+        kind = "rate_limit_error"
+    return Fault(kept, message, code or f"upstream_{status}", kind, param, _retry_headers(headers))
+
+
+def _param(param: object) -> str | None:
+    if not isinstance(param, str) or len(param) > 100:
+        return None
+    found = _PARAM.match(param)
+    return param if found and found["top"] in REQUEST_KEYS else None
+
+
+def _retry_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    kept = {n: headers[n] for n in ("retry-after", "retry-after-ms") if _NUMBER.match(headers.get(n, ""))}
+    if headers.get("x-should-retry") in {"true", "false"}:
+        kept["x-should-retry"] = headers["x-should-retry"]
+    return kept
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """How long the upstream asks us to wait; a date or nonsense is longer than we would."""
+    if _NUMBER.match(millis := headers.get("retry-after-ms", "")):
+        return float(millis) / 1000
+    if "retry-after" not in headers:
+        return None
+    after = headers["retry-after"]
+    return float(after) if _NUMBER.match(after) else math.inf
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A client that goes only where it is sent: no redirects, cookies, proxies or inflating of its own."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        max_line_size=HEAD_LIMIT,
+        max_field_size=HEAD_LIMIT,
+    )

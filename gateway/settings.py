@@ -1,0 +1,76 @@
+"""The process: `OUTRIDER_*` from the environment, and nothing more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.units import Duration, Size
+from gateway.yamlfile import did_you_mean
+
+PREFIX = "OUTRIDER_"
+LATER = {
+    "ADMIN_TOKEN": None,
+    "STATE_URL": "memory://",
+    "AUDIT_URL": None,
+    "AUDIT_DURABILITY": None,
+    "AUDIT_TEXT": "none",
+    "WORKERS": "1",
+}  # of the design, not in this version: the value that changes nothing
+
+
+class SettingsError(Exception):
+    """A variable that cannot be used; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Every field is `OUTRIDER_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="address of the data listener")
+    port: int = Field(8080, ge=1, le=65535, description="port of the data listener")
+    admin_host: str = Field("127.0.0.1", description="address of the health listener")
+    admin_port: int = Field(8081, ge=0, le=65535, description="port of the health listener; 0: none")
+    config: Path | None = Field(None, description="outrider.yaml; default: ./outrider.yaml if it exists")
+    policies: Path | None = Field(None, description="folder or file of policies; default: ./policies")
+    upstream: str | None = Field(None, description="base URL of the one upstream")
+    upstream_api_key: SecretStr | None = Field(None, description="its key, or 'passthrough'")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    max_body: Size = Field(10 * 1024**2, description="bytes of a request body")
+    max_held: Size = Field(1024**2, description="bytes of one answer that may be held back")
+    drain: Duration = Field(
+        30.0, validate_default=False, description="seconds that SIGTERM waits for answers under way"
+    )
+    body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
+    header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for a connection's first head")
+    max_connections: int = Field(4096, ge=1, description="client connections at a time")
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises SettingsError."""
+    _refuse_later_and_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        one = error.errors()[0]
+        name = f"{PREFIX}{str(one['loc'][0]).upper()}"
+        reason = str(one["msg"]).removeprefix("Value error, ")
+        raise SettingsError(f"{name}: {reason}") from None
+
+
+def _refuse_later_and_unknown(environment: Any) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name, value in environment.items():
+        short = name.removeprefix(PREFIX)
+        if not name.startswith(PREFIX) or name in known or name == f"{PREFIX}TEST_DEPTH":
+            continue
+        if short not in LATER:
+            raise SettingsError(f"{name}: there is no such setting{did_you_mean(name, known)}")
+        if value != LATER[short]:
+            raise SettingsError(f"{name}: not available in this version")

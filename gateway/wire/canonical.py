@@ -1,0 +1,124 @@
+"""One reading only: strict JSON in, one canonical form out. What is checked is what is forwarded.
+
+Refused, because two readers could differ on it: duplicate keys, NaN and infinities, a byte order
+mark, bytes that are not UTF-8, lone surrogates, trailing bytes, excessive depth. Numbers keep
+their exact value: one that Python cannot reproduce is carried as its own source text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import Any, NoReturn
+
+import orjson
+
+from gateway.core.terms import Document
+from gateway.wire.errors import BadRequest
+
+MAX_DEPTH = 64
+MAX_DIGITS = 1000  # of one number
+_INT64 = range(-(2**63), 2**64)
+
+
+class Malformed(ValueError):
+    """An answer of the upstream that has no single reading. The message never quotes it."""
+
+
+def _integer(text: str) -> Any:
+    if len(text) > MAX_DIGITS:
+        raise Malformed(f"a number has more than {MAX_DIGITS} digits")
+    value = int(text)
+    return value if value in _INT64 else orjson.Fragment(text)
+
+
+def _decimal(text: str) -> Any:
+    if len(text) > MAX_DIGITS:
+        raise Malformed(f"a number has more than {MAX_DIGITS} digits")
+    value = float(text)
+    if orjson.dumps(value) == text.encode():
+        return value
+    return orjson.Fragment(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise Malformed(f"{text} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Document:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise Malformed("an object has the same key twice")
+    return document
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_decimal, parse_constant=_constant
+).decode
+
+
+def _read(body: bytes) -> Document:
+    if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Malformed("it begins with a byte order mark")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        document = _decode(text)
+    except RecursionError:
+        raise Malformed(f"it is nested deeper than {MAX_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"it is not valid JSON: line {error.lineno}, column {error.colno}") from None
+    if not isinstance(document, dict):
+        raise Malformed("it is not a JSON object")
+    if depth(document) > MAX_DEPTH:
+        raise Malformed(f"it is nested deeper than {MAX_DEPTH} levels")
+    if "\\u" in text:
+        _refuse_lone_surrogates(document)
+    return document
+
+
+def _refuse_lone_surrogates(document: Document) -> None:
+    """Only an escape can bring one in; the dump is the one place that sees every string and key."""
+    try:
+        dump(document)
+    except orjson.JSONEncodeError:
+        raise Malformed("a string holds half of a surrogate pair") from None
+
+
+def depth(document: Any) -> int:
+    """How many levels of objects and arrays, counted without recursion."""
+    level = 0
+    layer = [document]
+    while layer:
+        level += 1
+        if level > MAX_DEPTH + 1:
+            return level
+        layer = [
+            child
+            for node in layer
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+    return level
+
+
+def parse(body: bytes) -> Document:
+    """A client's body. Raises BadRequest, which says what is wrong with it."""
+    if not body.strip():
+        raise BadRequest("The body is empty; send a JSON object.", code="invalid_json")
+    try:
+        return _read(body)
+    except Malformed as error:
+        raise BadRequest(f"The body cannot be read: {error}.", code="invalid_json") from None
+
+
+def parse_answer(body: bytes) -> Document:
+    """An upstream's document, read as strictly. Raises Malformed."""
+    return _read(body)
+
+
+def dump(document: Any) -> bytes:
+    """The canonical form: compact UTF-8 JSON, keys in the order they came."""
+    return orjson.dumps(document)

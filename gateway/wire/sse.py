@@ -1,0 +1,97 @@
+"""Server-sent events: bytes cut anywhere to events, and events to bytes in the one canonical form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DONE = b"data: [DONE]\n\n"
+
+
+class TooLong(ValueError):
+    """One event is longer than may be held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    name: str  # "" or "message" for an ordinary one
+    data: bytes
+
+
+class Parser:
+    """Reads every legal framing: LF, CR, CRLF, comments, multi-line data, any cut of the bytes.
+
+    An event is what ends with a blank line; what is unfinished at the end of the stream is
+    returned by `eof`, since some upstreams leave the last blank line out.
+    """
+
+    def __init__(self, max_event: int = 1_048_576) -> None:
+        self._max = max_event  # bytes
+        self._rest: list[bytes] = []  # of a line that has not ended yet
+        self._rest_size = 0
+        self._data: list[bytes] = []
+        self._size = 0
+        self._name = ""
+        self._first = True
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that are complete with these bytes. Raises TooLong."""
+        if self._after_cr and data:  # the LF of a CRLF that was cut between two reads
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        if b"\n" not in data and b"\r" not in data:  # no line ends here: keep the read as it is
+            return self._keep(data)
+        buffer = b"".join((*self._rest, data))
+        if self._first:
+            buffer = buffer.removeprefix(b"\xef\xbb\xbf")
+            self._first = False
+        self._after_cr = buffer.endswith(b"\r")
+        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest, self._rest_size = [], 0
+        self._keep(lines.pop())
+        return [event for line in lines if (event := self._line(line)) is not None]
+
+    def _keep(self, data: bytes) -> list[Event]:
+        self._rest_size += len(data)
+        if self._rest_size + self._size > self._max:
+            raise TooLong
+        self._rest.append(data)
+        return []
+
+    def eof(self) -> list[Event]:
+        """What the stream left unfinished."""
+        events = []
+        rest = b"".join(self._rest)
+        self._rest, self._rest_size = [], 0
+        if rest and (event := self._line(rest)) is not None:
+            events.append(event)
+        if (event := self._dispatch()) is not None:
+            events.append(event)
+        return events
+
+    def _line(self, line: bytes) -> Event | None:
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._size += len(value) + 1
+            if self._size > self._max:
+                raise TooLong
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        return None
+
+    def _dispatch(self) -> Event | None:
+        data, name = self._data, self._name
+        self._data, self._name, self._size = [], "", 0
+        return Event(name, b"\n".join(data)) if data else None
+
+
+def frame(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    return b": " + text.encode("ascii", "replace") + b"\n\n"
