@@ -105,8 +105,6 @@ class Exchange:
     def take(self, event: Event) -> list[Effect]:
         """What follows from one event. After the close: nothing."""
         if self.closed:
-            if isinstance(event, Found):
-                self._out.pop(event.finding.watch.key, None)
             return []
         match event:
             case Arrived():
@@ -130,7 +128,7 @@ class Exchange:
         self._gate.hold(event.delta)
         self._spoken.add(event.delta.pieces)
         effects = self._advance()
-        if self.closed or self._gate.held <= self._max_held or not self._call.stream:
+        if self._gate.held <= self._max_held or not self._call.stream:
             return effects
         if self._gate.holding:
             return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))
@@ -144,12 +142,7 @@ class Exchange:
             return []
         self._over = True
         self._ended = True
-        extent = self._gate.extent
-        effects = self._look(self._answer)
-        for watch in self._answer:  # what had nothing to read holds nothing back
-            if watch.key not in self._out:
-                self._gate.clear(watch, extent)
-        return effects + self._advance()
+        return self._look(self._answer) + self._advance()
 
     def _found(self, finding: Finding) -> list[Effect]:
         if self._out.pop(finding.watch.key, None) is None:
@@ -189,7 +182,7 @@ class Exchange:
         self._gate.open()
         complete = self._ended and not self._waits_for(Side.OUTPUT)
         effects += [Send(delta) for delta in self._gate.release(complete=complete)]
-        if self._paused and self._gate.held <= self._max_held:
+        if self._paused:  # nothing holds but the question, so there is room again
             self._paused = False
             effects.append(Resume(self._call.name))
         if self._fault is not None:

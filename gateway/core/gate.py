@@ -51,7 +51,7 @@ class Gate:
         self.held += delta.size
 
     def clear(self, watch: Watch, extent: Extent) -> None:
-        """This watch has seen every channel up to `extent` and let it pass. A mark never moves back."""
+        """The watch has seen every channel up to `extent` and let it pass. A mark never moves back."""
         cleared = self._cleared.get(watch.key)
         if cleared is not None:
             for channel, upto in extent.items():
@@ -65,12 +65,10 @@ class Gate:
         """
         if not self._open:
             return []
-        count = 0
         lasting = 0
-        for delta, marks in self._held:
+        for count, (delta, marks) in enumerate(self._held, 1):
             if not all(self._cleared[watch.key].get(channel, 0) >= end for channel, end, watch in marks):
                 break
-            count += 1
             if delta.pieces or self._begun or complete or not self._watches:
                 lasting = count
         return [self._let_go() for _ in range(lasting)]

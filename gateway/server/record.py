@@ -92,7 +92,7 @@ class Receipt:
     first_byte: float | None = None
     ended: float | None = None
     late: int = 0  # looks that outlive the answer
-    keep: Callable[[Receipt], None] = field(default=lambda receipt: write_receipt(receipt))
+    keep: Callable[[Receipt], None] = field(default_factory=lambda: write_receipt)
 
     def look(self, examine: Examine) -> Look:
         look = Look(examine.watch, tuple(p.path for p in examine.passages), time.monotonic())

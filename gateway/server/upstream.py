@@ -102,6 +102,13 @@ ERROR_FRAME = fault(502, "The upstream reported an error in its answer.", "upstr
 TOO_SLOW = fault(504, "The upstream did not answer in time.", "upstream_timeout", Blame.TIMEOUT)
 
 
+@dataclass(slots=True)
+class Patience:
+    """Until when the next read may take; what is said moves it on."""
+
+    until: float  # monotonic seconds
+
+
 class RetryBudget:
     """Retries are at most a fifth of the traffic: each call earns a fifth of one, a few are saved up."""
 
@@ -258,7 +265,7 @@ class HttpUpstream:
     async def _whole(self, response: aiohttp.ClientResponse, until: float) -> Document:
         parts: list[bytes] = []
         size = 0
-        async for part in _reads(response, lambda: until):
+        async for part in _reads(response, Patience(until)):
             size += len(part)
             if size > MAX_ANSWER:
                 raise UpstreamError(TOO_LARGE)
@@ -274,10 +281,10 @@ class HttpUpstream:
         """Deltas until [DONE], or a clean end after every choice had a finish reason."""
         between = self._settings.timeout.between_tokens
         parser = sse.Parser(MAX_EVENT)
-        patience = first
+        patience = Patience(first)
         total = 0
         try:
-            async for data in _reads(response, lambda: patience):
+            async for data in _reads(response, patience):
                 total += len(data)
                 if total > MAX_STREAM:
                     raise UpstreamError(TOO_LARGE)
@@ -286,7 +293,7 @@ class HttpUpstream:
                         return
                     delta = _delta(event, reader)
                     if delta.pieces:  # what says nothing, comments too, buys no time
-                        patience = min(until, time.monotonic() + between)
+                        patience.until = min(until, time.monotonic() + between)
                     yield delta
             for event in parser.eof():
                 if event.data.strip() == b"[DONE]":
@@ -310,11 +317,11 @@ class HttpUpstream:
         return answer
 
 
-async def _reads(response: aiohttp.ClientResponse, until: Patience) -> AsyncIterator[bytes]:
+async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncIterator[bytes]:
     """The body as it comes, each read within the patience that is left."""
     while True:
         try:
-            async with asyncio.timeout(until() - time.monotonic()):
+            async with asyncio.timeout(patience.until - time.monotonic()):
                 data = await response.content.readany()
         except TimeoutError:
             raise UpstreamError(TOO_SLOW) from None
@@ -323,10 +330,6 @@ async def _reads(response: aiohttp.ClientResponse, until: Patience) -> AsyncIter
         if not data:
             return
         yield data
-
-
-class Patience(Protocol):
-    def __call__(self) -> float: ...
 
 
 def _delta(event: sse.Event, reader: chat.Reader) -> Delta:

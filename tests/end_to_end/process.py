@@ -1,0 +1,292 @@
+"""The real process on a free port, and an upstream whose every byte and hang-up is on record."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass, field
+
+START_WITHIN = 20  # seconds
+STOP_WITHIN = 20
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def environment(**settings):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("OUTRIDER_", "OPENAI_"))}
+    return {**clean, **{f"OUTRIDER_{k.upper()}": str(v) for k, v in settings.items()}}
+
+
+class Gateway:
+    """`outrider serve` as a user runs it. Ended by its pid; its log is kept."""
+
+    def __init__(self, folder, house, policy=None, command=("serve",), **settings):
+        (folder / "outrider.yaml").write_text(house)
+        if policy is not None:
+            (folder / "policies").mkdir(exist_ok=True)
+            (folder / "policies" / "policy.yaml").write_text(policy)
+            settings.setdefault("policies", folder / "policies")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        env = environment(
+            port=self.port, admin_port=0, config=folder / "outrider.yaml", log_format="json", **settings
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *command], env=env, cwd=folder, stderr=subprocess.PIPE, text=True
+        )
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def __enter__(self):
+        until = time.monotonic() + START_WITHIN
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=1).read()
+                return self
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.03)
+        raise AssertionError(f"did not start: {''.join(self.lines)}")
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._reader.join(5)
+            self.process.stderr.close()
+        assert "Traceback" not in self.log, self.log
+
+    @property
+    def log(self):
+        return "".join(self.lines)
+
+    def receipts(self, count=1):
+        """The receipts so far, once there are `count`."""
+        until = time.monotonic() + 5
+        while True:
+            found = [json.loads(line) for line in self.lines if '"event":"receipt"' in line]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < until, f"{len(found)} of {count} receipts: {self.log}"
+            time.sleep(0.02)
+
+
+@dataclass
+class Seen:
+    """One request that reached the upstream."""
+
+    head: bytes
+    body: dict
+    at: float
+    closed: float | None = None  # when the other side hung up
+
+    async def wait_closed(self, within=3):
+        until = time.monotonic() + within
+        while self.closed is None:
+            assert time.monotonic() < until, "the connection to the upstream is still open"
+            await asyncio.sleep(0.005)
+        return self.closed
+
+
+@dataclass
+class Fake:
+    """An upstream that plays `script(seen, writer)` for every request."""
+
+    script: object
+    seen: list = field(default_factory=list)
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._tasks = set()
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        for task in list(self._tasks):
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await task
+
+    async def _connected(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        seen = None
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")),
+                    0,
+                )
+                body = json.loads(await reader.readexactly(length))
+                seen = Seen(head, body, time.monotonic())
+                self.seen.append(seen)
+                played = asyncio.create_task(self.script(seen, writer))
+                gone = asyncio.create_task(reader.read(1))
+                await asyncio.wait({played, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not gone.done():
+                    await asyncio.wait({gone}, timeout=5)
+                if not played.cancel() and not played.cancelled():
+                    played.exception()  # it was writing when the other side hung up
+                seen.closed = time.monotonic()
+                return
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the other side hung up, or the test is over
+        finally:
+            writer.close()
+
+    @property
+    def house(self):
+        return f"upstreams: {{up: {{base_url: '{self.url}', api_key: sk-secret-key}}}}\ndefault_upstream: up\n"
+
+
+def plain_answer(text="All is well.", **more):
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        **more,
+    }
+
+
+def chunk(delta=None, finish=None, **more):
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
+
+
+def event(document):
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return b"data: " + data + b"\n\n"
+
+
+async def send_json(writer, document, status="200 OK", headers=b""):
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n".encode()
+    writer.write(head + headers + b"\r\n" + body)
+    await writer.drain()
+
+
+async def begin_stream(writer):
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+    await writer.drain()
+
+
+async def send_part(writer, data):
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+    await writer.drain()
+
+
+async def end_stream(writer):
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+async def stream_all(writer, *documents):
+    await begin_stream(writer)
+    for document in documents:
+        await send_part(writer, event(document))
+    await send_part(writer, event(b"[DONE]"))
+    await end_stream(writer)
+
+
+def ask(text="hello", *, stream=False, model="m", **more):
+    return {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
+
+
+class Wire:
+    """A client on a raw socket: what came, byte for byte, and when the first byte came."""
+
+    def __init__(self, port):
+        self._port = port
+        self.first_byte = None
+        self.data = b""
+
+    async def __aenter__(self):
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_):
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def post(self, document, path="/v1/chat/completions", headers=b"", content_type=b"application/json"):
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        await self.send(
+            b"POST %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s\r\n%s"
+            % (path.encode(), content_type, len(body), headers, body)
+        )
+
+    async def send(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def read(self, until=None, within=8):
+        """To the end of the connection, or until these bytes have come."""
+        async with asyncio.timeout(within):
+            while until is None or until not in self.data:
+                data = await self._reader.read(65536)
+                if not data:
+                    break
+                if self.first_byte is None:
+                    self.first_byte = time.monotonic()
+                self.data += data
+        return self.data
+
+    @property
+    def status(self):
+        return int(self.data.split(b" ", 2)[1])
+
+    @property
+    def headers(self):
+        head = self.data.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        return {k.lower(): v for k, _, v in (line.partition(": ") for line in head)}
+
+    @property
+    def body(self):
+        rest = self.data.partition(b"\r\n\r\n")[2]
+        if self.headers.get("transfer-encoding") != "chunked":
+            return rest
+        body = b""
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            count = int(size, 16)
+            if count == 0:
+                break
+            body, rest = body + rest[:count], rest[count + 2 :]
+        return body
+
+    @property
+    def error(self):
+        return json.loads(self.body)["error"]
+
+    @property
+    def events(self):
+        return [e.removeprefix(b"data: ") for e in self.body.split(b"\n\n") if e]

@@ -1,0 +1,264 @@
+"""Blocks, seen from both ends of the wire: what the client got, what became of the upstream."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from tests.end_to_end.process import (
+    Fake,
+    Gateway,
+    Wire,
+    ask,
+    begin_stream,
+    chunk,
+    event,
+    plain_answer,
+    send_json,
+    send_part,
+    stream_all,
+)
+
+JUDGE = "policy: safety\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
+WORDS = "policy: words\nchecks: {words: {use: keywords, words: [FORBIDDEN], at: output}}\n"
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+
+
+def script(judge, answer):
+    async def play(seen, writer):
+        if seen.body["model"] == "judge":
+            await judge(seen, writer)
+        else:
+            await answer(seen, writer)
+
+    return play
+
+
+def judge_says(word, after):
+    async def play(_seen, writer):
+        await asyncio.sleep(after)
+        await send_json(writer, plain_answer(word))
+
+    return play
+
+
+async def silent(_seen, _writer):
+    await asyncio.sleep(30)
+
+
+async def talks_at_once(seen, writer):
+    if seen.body["stream"]:
+        await stream_all(writer, chunk({"role": "assistant", "content": "All is well."}), chunk(finish="stop"))
+    else:
+        await send_json(writer, plain_answer())
+
+
+async def talks_for_ever(_seen, writer):
+    await begin_stream(writer)
+    while True:
+        await send_part(writer, event(chunk({"content": "word "})))
+        await asyncio.sleep(0.01)
+
+
+@BOTH
+@pytest.mark.parametrize("answer", [silent, talks_at_once], ids=["silent", "ready"])
+async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(tmp_path, stream, answer):
+    async with Fake(script(judge_says("YES", 0.2), answer)) as fake:
+        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=stream))
+                await wire.read()
+            assert wire.status == 400
+            assert wire.error["code"] == "content_filter"
+            assert wire.error["moderation_details"] == {"moderation_stage": "input", "categories": ["judge"]}
+            assert wire.headers["x-should-retry"] == "false"
+            assert wire.headers["x-outrider-decision"] == "blocked"
+            assert b"well" not in wire.data
+            call = next(s for s in fake.seen if s.body["model"] == "m")
+            judged = next(s for s in fake.seen if s.body["model"] == "judge")
+            assert abs(call.at - judged.at) < 0.15, "the call and the check did not start together"
+            assert await call.wait_closed() - wire.first_byte < 0.5
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert receipt["decision"] == "blocked"
+    assert receipt["why"].startswith("safety.harm (input)")
+
+
+async def test_a_stream_that_is_being_held_is_closed_by_a_block(tmp_path):
+    async with Fake(script(judge_says("YES", 0.3), talks_for_ever)) as fake:
+        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await wire.read()
+            assert wire.status == 400
+            assert b"word" not in wire.data
+            await next(s for s in fake.seen if s.body["model"] == "m").wait_closed(1)
+
+
+@BOTH
+async def test_not_a_byte_comes_before_the_check_has_spoken(tmp_path, stream):
+    spoke = []
+
+    async def judge(_seen, writer):
+        await asyncio.sleep(0.4)
+        spoke.append(time.monotonic())
+        await send_json(writer, plain_answer("NO"))
+
+    async with Fake(script(judge, talks_at_once)) as fake:
+        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=stream))
+                await wire.read()
+    assert wire.status == 200
+    assert wire.first_byte >= spoke[0]
+    assert b"All is well." in wire.body
+
+
+@BOTH
+async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
+    async def play(seen, writer):
+        if seen.body["stream"]:
+            await stream_all(writer, chunk({"content": "it is FORB"}), chunk({"content": "IDDEN"}), chunk(finish="stop"))
+        else:
+            await send_json(writer, plain_answer("it is FORBIDDEN"))
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, WORDS) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=stream))
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert wire.status == 400
+    assert wire.error["moderation_details"]["moderation_stage"] == "output"
+    assert b"FORB" not in wire.data
+    if not stream:
+        assert receipt["calls"][0]["usage"]["total_tokens"] == 7
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "place",
+    ["reasoning_content", "refusal", "vendor_field", "tool", "id", "second", "logprobs", "finish", "json"],
+)
+async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
+    """The check is `at: output`: every field of every choice."""
+    field = {
+        "tool": {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"FORBIDDEN"}'}}]},
+        "json": {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"\\u0046ORBIDDEN"}'}}]},
+    }.get(place, {place: "FORBIDDEN"})
+    document = plain_answer()
+    choice = document["choices"][0]
+    if place == "id":
+        document["id"] = "FORBIDDEN"
+    elif place == "second":
+        document["choices"].append({**choice, "index": 1, "message": {"role": "assistant", "content": "FORBIDDEN"}})
+    elif place == "logprobs":
+        tokens = [{"token": t, "logprob": -1, "bytes": list(t.encode()), "top_logprobs": []} for t in ("FORB", "IDDEN")]
+        choice["logprobs"] = {"content": tokens, "refusal": None}
+    elif place == "finish":
+        choice["finish_reason"] = "FORBIDDEN"
+    else:
+        choice["message"].update(field)
+
+    async def play(seen, writer):
+        if not seen.body["stream"]:
+            await send_json(writer, document)
+            return
+        chunks = [
+            {**document, "choices": [{**{k: v for k, v in c.items() if k != "message"}, "delta": c["message"]}]}
+            for c in document["choices"]
+        ]
+        await stream_all(writer, *chunks)
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, WORDS) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=stream))
+                await wire.read()
+    assert wire.status == 400, wire.data
+    assert b"FORBIDDEN" not in wire.data
+
+
+@pytest.mark.parametrize("way", ["message", "refusal"])
+@BOTH
+async def test_a_block_can_be_an_answer(tmp_path, way, stream):
+    policy = f"policy: soft\nblock_as: {way}\nrefusal: Not this.\nchecks: {{words: {{use: keywords, words: [bomb], at: input}}}}\n"
+    async with Fake(silent) as fake:
+        with Gateway(tmp_path, fake.house, policy) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask("a bomb", stream=stream))
+                await wire.read()
+    assert wire.status == 200
+    assert not fake.seen
+    if stream:
+        assert wire.events[-1] == b"[DONE]"
+        deltas = [json.loads(e)["choices"][0] for e in wire.events[:-1] if json.loads(e)["choices"]]
+        told, finish = deltas[0]["delta"], deltas[-1]["finish_reason"]
+    else:
+        told, finish = (json.loads(wire.body)["choices"][0][k] for k in ("message", "finish_reason"))
+    assert told["content" if way == "message" else "refusal"] == "Not this."
+    assert finish == ("content_filter" if way == "message" else "stop")
+
+
+async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(tmp_path):
+    policy = "policy: w\nchecks: {words: {use: keywords, words: [FORBIDDEN], at: output, stream: after}}\n"
+
+    async def play(_seen, writer):
+        await begin_stream(writer)
+        await send_part(writer, event(chunk({"content": "it is FORBIDDEN"})))
+        await asyncio.sleep(0.1)
+        await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, policy) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await wire.read()
+    assert wire.status == 200
+    assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
+    assert wire.events[-1] == b"[DONE]"
+
+
+@pytest.mark.parametrize("reply", ["NO, not at all... yes", "", "maybe", "yes and no"])
+async def test_a_judge_that_gives_no_verdict_fails_closed(tmp_path, reply):
+    async with Fake(script(judge_says(reply, 0), silent)) as fake:
+        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask())
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert wire.status == 400
+    assert receipt["checks"][0]["verdict"] == "failed"
+    assert "not a verdict" in receipt["checks"][0]["why"]
+
+
+async def test_a_judge_that_hangs_fails_closed_at_its_deadline_and_open_where_allowed(tmp_path):
+    slow = "policy: safety\ndefaults: {{timeout: 300ms, on_error: {}}}\nchecks: {{harm: {{use: judge, model: judge, at: input}}}}\n"
+    async with Fake(script(silent, talks_at_once)) as fake:
+        for on_error, status in (("block", 400), ("allow", 200)):
+            folder = tmp_path / on_error
+            folder.mkdir()
+            with Gateway(folder, fake.house, slow.format(on_error)) as gateway:
+                async with Wire(gateway.port) as wire:
+                    await wire.post(ask())
+                    await wire.read()
+                receipt = (await asyncio.to_thread(gateway.receipts))[0]
+            assert wire.status == status
+            assert receipt["checks"][0]["why"] == "timed out"
+            assert ("failed_open" in receipt) == (on_error == "allow")
+
+
+@BOTH
+async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(tmp_path, stream):
+    policy = "policy: s\nmode: shadow\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
+    async with Fake(script(judge_says("YES", 0.4), talks_at_once)) as fake:
+        with Gateway(tmp_path, fake.house, policy) as gateway:
+            started = time.monotonic()
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=stream))
+                await wire.read()
+            assert wire.status == 200
+            assert time.monotonic() - started < 0.4, "the answer waited for a shadow check"
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert receipt["decision"] == "released"
+    assert (receipt["checks"][0]["verdict"], receipt["checks"][0]["shadow"]) == ("hit", True), receipt

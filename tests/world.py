@@ -1,0 +1,168 @@
+"""A small world around the core: it answers looks, plays a call, and writes down what happened."""
+
+from dataclasses import dataclass, field
+
+from gateway.core.exchange import Exchange
+from gateway.core.terms import (
+    Arrived,
+    Ask,
+    Broke,
+    Call,
+    Close,
+    Delta,
+    Drop,
+    Ended,
+    Examine,
+    Fault,
+    Finding,
+    Found,
+    Note,
+    Outcome,
+    Pause,
+    Piece,
+    Place,
+    Resume,
+    Send,
+    Side,
+    Watch,
+    When,
+)
+
+FAULT = Fault(502, "broken", "upstream_cut")
+CALL = Call("only", "up", "model", {}, stream=True)
+PLACE = {"content": Place.CONTENT, "reasoning": Place.REASONING, "tool": Place.TOOL_CALL}
+
+
+def watch(name, side="input", **settings):
+    places = settings.pop("places", None)
+    if places is None:
+        places = {Place.USER} if side == "input" else {Place.CONTENT}
+    return Watch(name, Side(side), frozenset(places), **settings)
+
+
+def before(name, **settings):
+    return watch(name, when=When.BEFORE, **settings)
+
+
+def delta(text="", channel="content", size=0, frame=None):
+    pieces = (Piece(channel, PLACE[channel], text),) if text else ()
+    return Delta(frame if frame is not None else {"text": text}, pieces, size)
+
+
+def found(one, outcome="clear"):
+    return Found(Finding(one, Outcome(outcome)))
+
+
+def say(effects):
+    """Effects as the words of a transcript."""
+    return [_word(effect) for effect in effects]
+
+
+def _word(effect):
+    match effect:
+        case Ask(call=call):
+            return f"ask {call.name}"
+        case Examine(watch=one, passages=passages):
+            return f"examine {one.name} {' '.join(p.text for p in passages)}".strip()
+        case Drop(what=what):
+            return f"drop {what}"
+        case Send(delta=one):
+            return f"send {''.join(p.text for p in one.pieces)}".strip()
+        case Note(finding=finding):
+            return f"note {finding.watch.name}: {finding.outcome}"
+        case Pause():
+            return "pause"
+        case Resume():
+            return "resume"
+        case Close(verdict=verdict):
+            by = verdict.by.watch.name if verdict.by else verdict.fault.code if verdict.fault else ""
+            return f"close {verdict.decision} {by}".strip()
+
+
+@dataclass
+class Scenario:
+    watches: list
+    outcomes: dict  # by watch key
+    passages: list
+    deltas: list
+    breaks: bool = False
+    max_held: int = 10**9
+
+
+@dataclass
+class World:
+    """Plays one scenario; `choose(n)` says which of n possible events happens next."""
+
+    scenario: Scenario
+    trace: list = field(default_factory=list)  # (event or None, effects)
+    looks: dict = field(default_factory=dict)  # out: key -> watch
+    calling: bool = False
+    paused: bool = False
+    played: int = 0
+
+    def run(self, choose, interrupt=None):
+        scenario = self.scenario
+        self.exchange = Exchange(CALL, scenario.watches, scenario.passages, scenario.max_held)
+        self._note(None, self.exchange.start())
+        step = 0
+        while events := self._possible():
+            event = events[choose(len(events)) % len(events)]
+            if interrupt is not None and step == interrupt[0]:
+                event = interrupt[1]
+            step += 1
+            self._happened(event)
+            self._note(event, self.exchange.take(event))
+        return self
+
+    def _possible(self):
+        events = [found(one, self.scenario.outcomes.get(key, "clear")) for key, one in sorted(self.looks.items())]
+        if self.calling and not self.paused:
+            if self.played < len(self.scenario.deltas):
+                events.append(Arrived("only", self.scenario.deltas[self.played]))
+            else:
+                events.append(Broke("only", FAULT) if self.scenario.breaks else Ended("only"))
+        return events
+
+    def _happened(self, event):
+        match event:
+            case Found(finding=finding):
+                self.looks.pop(finding.watch.key)
+            case Arrived():
+                self.played += 1
+            case Ended() | Broke():
+                self.calling = False
+
+    def _note(self, event, effects):
+        self.trace.append((event, effects))
+        for effect in effects:
+            match effect:
+                case Ask():
+                    assert not self.calling
+                    self.calling = True
+                case Examine(watch=one):
+                    assert one.key not in self.looks
+                    self.looks[one.key] = one
+                case Drop(what=what):
+                    if what == "only":
+                        assert self.calling
+                        self.calling = False
+                    else:
+                        del self.looks[what]
+                case Pause():
+                    self.paused = True
+                case Resume():
+                    self.paused = False
+
+    @property
+    def effects(self):
+        return [effect for _, effects in self.trace for effect in effects]
+
+    @property
+    def decision(self):
+        closes = [e.verdict.decision for e in self.effects if isinstance(e, Close)]
+        assert len(closes) == 1
+        return str(closes[0])
+
+    @property
+    def sent(self):
+        return [e.delta for e in self.effects if isinstance(e, Send)]
