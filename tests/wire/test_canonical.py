@@ -1,0 +1,85 @@
+"""One reading only: what is ambiguous is refused, what is read comes out the same."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.wire import canonical
+from gateway.wire.errors import BadRequest
+
+REFUSED = [
+    b"",
+    b"  \n",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"{",
+    b"{}{}",
+    b"{} //x",
+    b'{"a":1,"a":2}',
+    b'{"b":{"a":1,"a":1}}',
+    b'{"a":NaN}',
+    b'{"a":Infinity}',
+    b'{"a":-Infinity}',
+    b'{"a":"\\ud800"}',
+    b'{"\\udc00":1}',
+    b"\xef\xbb\xbf{}",
+    b"\xff\xfe{\x00}\x00",
+    b'{"a":"\xff"}',
+    b'{"a":' * 65 + b"1" + b"}" * 65,
+    b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"a":' + b"1" * 5000 + b"}",
+    b"{'a':1}",
+    b'{"a":01}',
+    b'{"a":1,}',
+    b'{"a":"\n"}',
+]
+
+
+@pytest.mark.parametrize("body", REFUSED, ids=lambda b: b[:20].decode("latin-1"))
+def test_what_has_two_readings_is_refused(body):
+    with pytest.raises(BadRequest) as caught:
+        canonical.parse(body)
+    assert caught.value.status == 400
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    "number", ["9007199254740993", "18446744073709551616", "-1", "1.10", "0.1", "1e400", "1E5", "123456789.123456789123456789", "0.0", "-0.0"]
+)
+def test_numbers_keep_their_exact_value(number):
+    from decimal import Decimal
+
+    body = b'{"a":%s}' % number.encode()
+    out = canonical.dump(canonical.parse(body)).decode()
+    assert Decimal(out[5:-1]) == Decimal(number)
+
+
+def test_escaped_pairs_and_the_deepest_allowed_pass():
+    assert canonical.parse(b'{"a":"\\ud83d\\ude00"}') == {"a": "😀"}
+    canonical.parse(b'{"a":' * 64 + b"1" + b"}" * 64)
+
+
+documents = st.dictionaries(
+    st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c), max_leaves=10)
+)  # fmt: skip
+
+
+@given(documents)
+def test_what_is_read_comes_out_the_same(document):
+    body = json.dumps(document, ensure_ascii=False).encode()
+    once = canonical.dump(canonical.parse(body))
+    assert canonical.dump(canonical.parse(once)) == once
+    assert json.loads(once) == document
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0dD8 1eE+-.naN', max_size=40).map(str.encode))
+def test_any_bytes_are_read_or_refused(body):
+    try:
+        document = canonical.parse(body)
+    except BadRequest:
+        return
+    assert orjson.loads(canonical.dump(document)) == json.loads(body)
