@@ -44,11 +44,14 @@ class Regex(Check):
         found: set[int] = set()
         hit = []
         for passage in passages:
-            here = {n for text in looks(passage.text) for n in self._set.Match(text.encode("utf-8", "replace"))}
+            here = {n for text in looks(passage.text) for n in self._matches(text)}
             if here:
                 found |= here
                 hit.append(passage)
         return Judgement(bool(hit), tuple(self._names[n] for n in sorted(found)), paths=paths(hit))
+
+    def _matches(self, text: str) -> Sequence[int]:
+        return self._set.Match(text.encode("utf-8", "replace")) or ()  # None where nothing matches
 
 
 def _check(name: str, pattern: str, options: Any) -> None:

@@ -295,3 +295,29 @@ async def test_a_client_that_hangs_up_closes_the_upstream(tmp_path, stream, begu
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "left"
     assert receipt["calls"][0]["cancelled"]
+
+
+@BOTH
+@pytest.mark.parametrize(("text", "status"), [("ordinary", 200), ("-----BEGIN RSA PRIVATE KEY-----", 400)])
+async def test_zero_configuration_serves_under_the_built_in_baseline(tmp_path, stream, text, status):
+    async def play(seen, writer):
+        await talk(seen, writer, text)
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask("hello", stream=stream))
+                await wire.read()
+            async with Wire(gateway.port) as asking:
+                await asking.post(ask(text, stream=stream))
+                await asking.read()
+    assert wire.status == asking.status == status
+    assert wire.headers["x-outrider-policy"].startswith("baseline@")
+    assert (b"PRIVATE" in wire.data) is False
+
+
+async def talk(seen, writer, text):
+    if seen.body["stream"]:
+        await stream_all(writer, *(chunk({"content": c}) for c in text), chunk(finish="stop"))
+    else:
+        await send_json(writer, plain_answer(text))

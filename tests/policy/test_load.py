@@ -1,0 +1,163 @@
+"""Policies: what is accepted, and for everything else the file, the line and what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.policy.load import BUILT_IN, PolicyError, load_policies
+from gateway.policy.plan import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wrong(tmp_path, text, **more):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(PolicyError) as caught:
+        load_policies(tmp_path, **more)
+    return str(caught.value)
+
+
+MISTAKES = [
+    ("policy: p\nchecks:\n  a: {use: keyword, words: [x]}", ":3:7: ", "no kind of check 'keyword', did you mean 'keywords'?"),
+    ("policy: p\nchecks:\n  a: {use: keywords, wrods: [x]}", ":3:22: ", "unknown key 'wrods', did you mean 'words'?"),
+    ("policy: p\nchecks:\n  a:\n    use: keywords\n    words: [x]\n    at: inptu", ":6:5: ", "no place 'inptu', did you mean 'input'?"),
+    ("policy: p\ncheks: {}", ":2:1: ", "unknown key 'cheks', did you mean 'checks'?"),
+    ("policy: p", ":1:1: ", "'checks' is missing"),
+    ("policy: p\nchecks: {}", ":2:1: ", "'checks'"),
+    ("policy: P p\nchecks: {a: {use: keywords, words: [x]}}", ":1:1: ", "'policy'"),
+    ("policy: p\nmode: enforced\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'enforce'"),
+    ("policy: p\npolicy: q\nchecks: {}", ":2:1: ", "given twice"),
+    ("policy: p\nchecks:\n  a: {use: keywords, words: [x]}\n  a: {use: keywords, words: [y]}", ":4:3: ", "given twice"),
+    ("policy: p\nchecks: {a: {use: regex, patterns: {n: '('}}}", ":2:10: ", "not valid RE2"),
+    ("policy: p\nchecks: {a: {use: keywords, words: [x], timeout: 5}}", ":2:41: ", "not a duration"),
+    ("policy: p\nchecks: {a: {use: keywords, words: [x], do: redact}}", ":2:41: ", "'do: redact' is not available"),
+    ("policy: p\nchecks: {a: {use: keywords, words: [x], stream: window}}", ":2:41: ", "'stream: window' is not available"),
+    ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
+    ("policy: p\nchecks: {secrets: {}}", ":2:10: ", "kind 'secrets' is not available"),
+    ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
+    ("policy: p\nopaque: block\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "not available"),
+    ("policy: p\nfor: {keys: [x]}\nchecks: {a: {use: keywords, words: [x]}}", ":2:7: ", "not available"),
+    ("policy: p\nchecks: {a: &x {use: keywords, words: [x]}, b: *x}", ":2:13: ", "anchors and aliases"),
+    ("policy: !!python/name:os.system p\nchecks: {}", ":1:9: ", "tags are not supported"),
+    ("policy: [\n", ":2:1: ", "not valid YAML"),
+    ("- a\n- b", ":1:1: ", "must be a mapping"),
+    ("", ":1:1: ", "must be a mapping"),
+]
+
+
+@pytest.mark.parametrize(("text", "place", "said"), MISTAKES, ids=range(len(MISTAKES)))
+def test_every_mistake_has_its_place_and_its_reason(tmp_path, text, place, said):
+    told = wrong(tmp_path, text)
+    assert f"p.yaml{place}" in told
+    assert said in told
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    text = "policy: p\nchecks:\n  a: {use: keywords}\n  b: {use: nothing}\n  c: {use: length, max_wrds: 3}\n"
+    assert len(wrong(tmp_path, text).splitlines()) >= 3
+
+
+def test_a_model_that_the_house_does_not_have(tmp_path):
+    told = wrong(tmp_path, "policy: p\nchecks:\n  a: {use: judge, model: smal}", known_model=lambda name: name == "small")
+    assert "p.yaml:3:19" in told
+    assert "no model 'smal'" in told
+
+
+def test_two_policies_of_one_name(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text("policy: p\nchecks: {a: {use: keywords, words: [x]}}")
+    with pytest.raises(PolicyError, match="there is a policy 'p' already"):
+        load_policies(tmp_path)
+
+
+def test_a_folder_without_policies_and_no_folder_at_all(tmp_path):
+    with pytest.raises(PolicyError, match="holds no policy"):
+        load_policies(tmp_path)
+    with pytest.raises(PolicyError, match="does not exist"):
+        load_policies(tmp_path / "none")
+
+
+def test_yaml_on_and_off_are_words_not_booleans(tmp_path):
+    (tmp_path / "p.yaml").write_text("policy: p\nchecks: {a: {use: keywords, words: [on, off, yes, no]}}")
+    assert load_policies(tmp_path).policies[0].entries["a"].check.words == ["on", "off", "yes", "no"]
+
+
+def test_the_shipped_policies_load_and_the_built_in_one_is_the_same():
+    names = [p.name for p in load_policies(ROOT / "policies", known_model=lambda _: True).policies]
+    assert names == ["baseline", "safety"]
+    assert BUILT_IN.read_bytes() == (ROOT / "policies" / "baseline.yaml").read_bytes()
+
+
+def planned(tmp_path, *texts, models=("m",), endpoint="chat"):
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.yaml").write_text(text)
+    return plan(load_policies(tmp_path), models=models, endpoint=endpoint)
+
+
+WORDS = "{use: keywords, words: [x]}"
+JUDGE = "{use: judge, model: j}"
+
+
+def test_a_check_on_both_sides_is_two_watches_and_local_ones_go_first(tmp_path):
+    made = planned(tmp_path, f"policy: p\nchecks: {{w: {WORDS}, j: {JUDGE}}}")
+    assert [(w.name, w.side, w.when) for w in made.watches] == [
+        ("p.w", "input", "before"),
+        ("p.w", "output", "before"),
+        ("p.j", "input", "beside"),
+        ("p.j", "output", "beside"),
+    ]
+    assert set(made.checks) == {"p.w", "p.j"}
+    assert made.policies[0].startswith("p@")
+
+
+@pytest.mark.parametrize(
+    ("binding", "models", "endpoint", "binds"),
+    [
+        ("{}", ("m",), "chat", True),
+        ("{models: ['gpt-*']}", ("gpt-5",), "chat", True),
+        ("{models: ['gpt-*']}", ("small", "gpt-5"), "chat", True),
+        ("{models: 'gpt-*'}", ("GPT-5",), "chat", False),
+        ("{endpoints: [responses]}", ("m",), "chat", False),
+        ("{endpoints: [chat]}", ("m",), "chat", True),
+    ],
+)
+def test_which_requests_a_policy_is_for(tmp_path, binding, models, endpoint, binds):
+    made = planned(tmp_path, f"policy: p\nfor: {binding}\nchecks: {{w: {WORDS}}}", models=models, endpoint=endpoint)
+    assert bool(made.watches) is binds
+
+
+def test_modes_defaults_and_overrides(tmp_path):
+    text = """
+policy: p
+defaults: {timeout: 500ms, on_error: allow}
+checks:
+  a: {use: keywords, words: [x], at: input}
+  b: {use: keywords, words: [x], at: input, mode: shadow, timeout: 3s, on_error: block}
+  c: {use: keywords, words: [x], at: input, mode: disabled}
+  d: {use: keywords, words: [x], at: content, do: flag, stream: after}
+"""
+    a, b, d = planned(tmp_path, text).watches
+    assert (a.timeout, a.fails_open, a.gates) == (0.5, True, True)
+    assert (b.timeout, b.fails_open, b.gates) == (3.0, False, False)
+    assert (d.gates, d.holds, d.places) == (False, False, frozenset({"content"}))
+
+
+def test_a_shadow_policy_enforces_nothing(tmp_path):
+    made = planned(tmp_path, "policy: p\nmode: shadow\nchecks: {a: {use: keywords, words: [x], mode: enforce}}")
+    assert not any(w.gates for w in made.watches)
+
+
+def test_the_strictest_way_to_say_a_block_wins(tmp_path):
+    soft = f"policy: soft\nblock_as: message\nrefusal: Soft.\nchecks: {{w: {WORDS}}}"
+    firm = f"policy: zfirm\nblock_as: refusal\nrefusal: Firm.\nchecks: {{w: {WORDS}}}"
+    made = planned(tmp_path, soft, firm)
+    assert (made.block_as, made.refusal) == ("refusal", "Firm.")
+
+
+def test_plans_are_kept_and_bounded(tmp_path):
+    (tmp_path / "p.yaml").write_text(f"policy: p\nchecks: {{w: {WORDS}}}")
+    policies = load_policies(tmp_path)
+    assert plan(policies, models=("m",), endpoint="chat") is plan(policies, models=("m",), endpoint="chat")
+    for number in range(1500):
+        plan(policies, models=(str(number),), endpoint="chat")
+    assert len(policies.plans) <= 1000
