@@ -14,6 +14,8 @@ from gateway.yamlfile import did_you_mean
 
 PREFIX = "OUTRIDER_"
 LATER = {
+    "ADMIN_HOST": None,
+    "ADMIN_PORT": "0",
     "ADMIN_TOKEN": None,
     "STATE_URL": "memory://",
     "AUDIT_URL": None,
@@ -34,8 +36,6 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address of the data listener")
     port: int = Field(8080, ge=1, le=65535, description="port of the data listener")
-    admin_host: str = Field("127.0.0.1", description="address of the health listener")
-    admin_port: int = Field(8081, ge=0, le=65535, description="port of the health listener; 0: none")
     config: Path | None = Field(None, description="outrider.yaml; default: ./outrider.yaml if it exists")
     policies: Path | None = Field(None, description="folder or file of policies; default: ./policies")
     upstream: str | None = Field(None, description="base URL of the one upstream")

@@ -146,11 +146,23 @@ def faults(source: str) -> Iterator[tuple[str, str]]:
 def survives(module: str, source: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("gateway", "tests"):
-            shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            shutil.copytree(
+                ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__", "node_modules")
+            )
         shutil.copy(ROOT / "pyproject.toml", folder)
         Path(folder, "gateway", "core", f"{module}.py").write_text(source)
         env = {**os.environ, "OUTRIDER_TEST_DEPTH": "mutate", "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/core", "tests/properties"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/core",
+            "tests/properties",
+        ]
         try:
             done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:

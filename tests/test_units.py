@@ -5,7 +5,9 @@ import pytest
 from gateway.units import seconds, size
 
 
-@pytest.mark.parametrize(("text", "value"), [("500ms", 0.5), ("2s", 2), ("1.5s", 1.5), ("10m", 600), ("1h", 3600), (0, 0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("500ms", 0.5), ("2s", 2), ("1.5s", 1.5), ("10m", 600), ("1h", 3600), (0, 0)]
+)
 def test_durations(text, value):
     assert seconds(text) == value
 
@@ -16,7 +18,9 @@ def test_what_does_not_say_its_unit_is_not_a_duration(text):
         seconds(text)
 
 
-@pytest.mark.parametrize(("text", "value"), [(7, 7), ("10MiB", 10 * 1024**2), ("200k", 200_000), ("1KiB", 1024), ("3", 3)])
+@pytest.mark.parametrize(
+    ("text", "value"), [(7, 7), ("10MiB", 10 * 1024**2), ("200k", 200_000), ("1KiB", 1024), ("3", 3)]
+)
 def test_sizes(text, value):
     assert size(text) == value
 

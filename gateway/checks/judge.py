@@ -95,7 +95,7 @@ def read_verdict(answer: Document) -> bool:
     choice = choices[0]
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, str) or choice.get("finish_reason") not in {"stop", None}:
+    if not isinstance(content, str) or choice.get("finish_reason") not in ("stop", None):
         raise CheckFault("the model's answer is not a verdict")
     return _verdict(_THINKING.sub("", content, count=1))
 

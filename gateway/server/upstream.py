@@ -365,7 +365,8 @@ def refusal(status: int, document: Document, headers: Mapping[str, str], *, own_
     kept = 504 if status == 408 else kept
     error = document.get("error")
     error = error if isinstance(error, dict) else {}
-    code = error.get("code") if error.get("code") in CODES else None
+    said = error.get("code")
+    code = said if isinstance(said, str) and said in CODES else None
     param = _param(error.get("param"))
     known = [f"code {code}"] if code else []
     known += [f"param {param}"] if param else []

@@ -142,7 +142,7 @@ class Reader:
         self._stream = stream
         self._said: set[tuple[str, str]] = set()
         self._wrapped: dict[str, tuple[Place, list[str]]] = {}  # what may hold JSON, by channel
-        self._choices: dict[Any, bool] = {}  # index -> has a finish reason
+        self._choices: dict[int, bool] = {}  # index -> has a finish reason
         self.usage: Document | None = None
 
     @property
@@ -188,7 +188,9 @@ class Reader:
             raise Malformed(f"a choice has no '{name}' object")
         if body.get("role", "assistant") != "assistant":
             body = {**body, "role": "assistant"}
-        index = choice.get("index", position)
+        index = choice.get("index")
+        if type(index) is not int:
+            index = position
         self._choices[index] = self._choices.get(index, False) or choice.get("finish_reason") is not None
         return {**choice, "index": index, name: body}
 

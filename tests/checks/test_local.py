@@ -60,7 +60,9 @@ def test_keywords_from_a_file_beside_the_policy(tmp_path):
         Keywords.model_validate({"files": ["none.txt"]}, context={"folder": tmp_path})
 
 
-@pytest.mark.parametrize("settings", [{}, {"words": [" "]}, {"words": ["\u200b"]}, {"words": ["x"], "except": [""]}, {"word": ["x"]}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"words": [" "]}, {"words": ["\u200b"]}, {"words": ["x"], "except": [""]}, {"word": ["x"]}]
+)
 def test_keywords_that_cannot_act_are_refused(settings):
     with pytest.raises(ValidationError):
         Keywords.model_validate(settings)
@@ -86,7 +88,13 @@ def test_regex_names_what_matched():
 
 @pytest.mark.parametrize(
     ("pattern", "said"),
-    [("(", "not valid RE2"), (r"(?=x)y", "look-around"), (r"(a)\1", "backreferences"), ("a*", "empty text"), ("x" * 5000, "longer")],
+    [
+        ("(", "not valid RE2"),
+        (r"(?=x)y", "look-around"),
+        (r"(a)\1", "backreferences"),
+        ("a*", "empty text"),
+        ("x" * 5000, "longer"),
+    ],
 )
 def test_a_pattern_that_cannot_act_is_refused(pattern, said):
     with pytest.raises(ValidationError, match=said):

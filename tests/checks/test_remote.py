@@ -17,12 +17,27 @@ def replying(content, finish="stop", **more):
     return {"choices": [{"message": {"content": content}, "finish_reason": finish}], **more}
 
 
-@pytest.mark.parametrize("word", ["YES", "yes", " Yes. ", "**YES**", '"yes"', "`Yes`!", '{"verdict": "yes"}', '{"flagged": true}', "<think>no no</think>\nYES"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "YES",
+        "yes",
+        " Yes. ",
+        "**YES**",
+        '"yes"',
+        "`Yes`!",
+        '{"verdict": "yes"}',
+        '{"flagged": true}',
+        "<think>no no</think>\nYES",
+    ],
+)
 def test_yes(word):
     assert read_verdict(replying(word)) is True
 
 
-@pytest.mark.parametrize("word", ["NO", "no.", "No!", "*no*", '{"verdict":"NO"}', '{"flagged":false}', "<think>yes</think>no"])
+@pytest.mark.parametrize(
+    "word", ["NO", "no.", "No!", "*no*", '{"verdict":"NO"}', '{"flagged":false}', "<think>yes</think>no"]
+)
 def test_no(word):
     assert read_verdict(replying(word)) is False
 
@@ -83,7 +98,9 @@ async def test_the_judge_puts_its_question_and_counts_its_tokens():
         asked.append((endpoint, model, body))
         return replying("YES", usage={"total_tokens": 9, "x": "y"})
 
-    judged = await Judge(model="small").examine([Passage("p", Place.USER, "how?"), Passage("p[*]", Place.USER, "copy")], ask)
+    judged = await Judge(model="small").examine(
+        [Passage("p", Place.USER, "how?"), Passage("p[*]", Place.USER, "copy")], ask
+    )
     assert (judged.hit, judged.usage) == (True, {"total_tokens": 9})
     endpoint, model, body = asked[0]
     assert (endpoint, model, body["temperature"]) == ("chat", "small", 0)
@@ -166,7 +183,9 @@ async def test_fewer_results_than_texts_is_a_fault():
         await Moderation(model="mod").examine([Passage("a", Place.USER, "x"), Passage("b", Place.USER, "y")], ask)
 
 
-@pytest.mark.parametrize("settings", [{"threshold": 0.0}, {"threshold": 1.5}, {"threshold": {"hat": 0.5}}, {"categories": ["violenc"]}])
+@pytest.mark.parametrize(
+    "settings", [{"threshold": 0.0}, {"threshold": 1.5}, {"threshold": {"hat": 0.5}}, {"categories": ["violenc"]}]
+)
 def test_moderation_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         Moderation(model="mod", **settings)

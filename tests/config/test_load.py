@@ -48,7 +48,11 @@ MISTAKES = [
     ("upstreams: {a: {base_url: 'http://h', retries: 9}}", ":1:39", "retries"),
     ("upstreams: {a: {base_url: 'http://h', timeout: {total: 3}}}", ":1:49", "not a duration"),
     ("upstreams: {a: {base_url: 'http://h'}}\ndefault_upstream: b", ":2:1", "no upstream 'b'"),
-    ("upstreams: {vllm: {base_url: 'http://h'}}\nmodels: {m: {upstream: vlm, model: x}}", ":2:14", "did you mean 'vllm'?"),
+    (
+        "upstreams: {vllm: {base_url: 'http://h'}}\nmodels: {m: {upstream: vlm, model: x}}",
+        ":2:14",
+        "did you mean 'vllm'?",
+    ),
     ("upstreams: {a: {base_url: 'http://h'}}\nkeys: []", ":2:1", "'keys' is not available"),
     ("upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {strategy: vote}}", ":2:14", "'strategy' is not available"),
     ("", ":1:1", "must be a mapping"),
@@ -79,7 +83,10 @@ def test_zero_configuration(settings):
     house = load_house(settings(), {"OPENAI_API_KEY": "sk-2"})
     assert house.upstreams["default"].base_url == "https://api.openai.com/v1"
     assert house.upstreams["default"].api_key.get_secret_value() == "sk-2"
-    assert load_house(settings(), {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}).upstreams["default"].base_url == "http://h/v1"
+    assert (
+        load_house(settings(), {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}).upstreams["default"].base_url
+        == "http://h/v1"
+    )
 
 
 def test_an_upstream_alone_needs_no_key(settings):

@@ -39,9 +39,7 @@ class Gateway:
             settings.setdefault("policies", folder / "policies")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        env = environment(
-            port=self.port, admin_port=0, config=folder / "outrider.yaml", log_format="json", **settings
-        )
+        env = environment(port=self.port, admin_port=0, config=folder / "outrider.yaml", log_format="json", **settings)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway", *command], env=env, cwd=folder, stderr=subprocess.PIPE, text=True
         )
@@ -139,7 +137,11 @@ class Fake:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")),
+                    (
+                        int(line.split(b":")[1])
+                        for line in head.lower().split(b"\r\n")
+                        if line.startswith(b"content-length")
+                    ),
                     0,
                 )
                 body = json.loads(await reader.readexactly(length))
@@ -178,7 +180,14 @@ def plain_answer(text="All is well.", **more):
 
 def chunk(delta=None, finish=None, **more):
     choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        **more,
+    }
 
 
 def event(document):
@@ -194,7 +203,9 @@ async def send_json(writer, document, status="200 OK", headers=b""):
 
 
 async def begin_stream(writer):
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    )
     await writer.drain()
 
 

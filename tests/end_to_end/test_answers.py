@@ -57,7 +57,12 @@ async def test_a_plain_answer_arrives_field_by_field(tmp_path):
 
 @pytest.mark.parametrize("wanted", [False, True])
 async def test_a_stream_arrives_chunk_by_chunk(tmp_path, wanted):
-    chunks = [chunk({"role": "assistant", "content": ""}), chunk({"content": "All "}), chunk({"content": "well"}), chunk(finish="stop")]
+    chunks = [
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "All "}),
+        chunk({"content": "well"}),
+        chunk(finish="stop"),
+    ]
     usage = {**chunk(), "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
 
     async def play(_seen, writer):
@@ -82,7 +87,16 @@ async def test_the_upstream_sees_only_declared_headers(tmp_path):
         await exchange(fake, tmp_path, ask(), headers=sent)
     head = fake.seen[0].head.decode().lower()
     names = {line.partition(":")[0] for line in head.split("\r\n")[1:] if line}
-    assert names == {"host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "authorization", "idempotency-key"}
+    assert names == {
+        "host",
+        "content-type",
+        "content-length",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "authorization",
+        "idempotency-key",
+    }
     assert "authorization: bearer sk-secret-key" in head
     assert "sk-client" not in head
 
@@ -117,8 +131,18 @@ ERRORS = [
 @pytest.mark.parametrize(("status", "told", "code"), ERRORS, ids=[e[0][:3] for e in ERRORS])
 async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(tmp_path, status, told, code, stream):
     async def play(_seen, writer):
-        error = {"message": "see http://10.0.0.7/secret SWORDFISH", "type": "x", "code": "SWORDFISH", "param": "SWORDFISH"}
-        await send_json(writer, {"error": error}, status, b"location: http://127.0.0.1:1/\r\nretry-after: 7\r\nx-leak: SWORDFISH\r\n")
+        error = {
+            "message": "see http://10.0.0.7/secret SWORDFISH",
+            "type": "x",
+            "code": "SWORDFISH",
+            "param": "SWORDFISH",
+        }
+        await send_json(
+            writer,
+            {"error": error},
+            status,
+            b"location: http://127.0.0.1:1/\r\nretry-after: 7\r\nx-leak: SWORDFISH\r\n",
+        )
 
     async with Fake(play) as fake:
         wire, receipt, log = await exchange(fake, tmp_path, ask(stream=stream))
@@ -135,7 +159,11 @@ async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(tmp_path,
 
 async def test_known_codes_and_parameters_are_kept(tmp_path):
     async def play(_seen, writer):
-        await send_json(writer, {"error": {"message": "no", "code": "context_length_exceeded", "param": "messages[0].content"}}, "400 Bad Request")
+        await send_json(
+            writer,
+            {"error": {"message": "no", "code": "context_length_exceeded", "param": "messages[0].content"}},
+            "400 Bad Request",
+        )
 
     async with Fake(play) as fake:
         wire, _, _ = await exchange(fake, tmp_path, ask())
@@ -177,7 +205,7 @@ async def test_a_stream_that_breaks_never_looks_complete(tmp_path, play):
     assert wire.status == 200
     assert json.loads(wire.events[0])["choices"][0]["delta"]["content"] == "half"
     assert json.loads(wire.events[-2])["error"]["type"] == "upstream_error"
-    assert b"finish_reason\":\"stop" not in wire.data
+    assert b'finish_reason":"stop' not in wire.data
     assert b"SWORDFISH" not in wire.data
     assert receipt["decision"] == "failed"
 

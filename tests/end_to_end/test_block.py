@@ -118,7 +118,9 @@ async def test_not_a_byte_comes_before_the_check_has_spoken(tmp_path, stream):
 async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
     async def play(seen, writer):
         if seen.body["stream"]:
-            await stream_all(writer, chunk({"content": "it is FORB"}), chunk({"content": "IDDEN"}), chunk(finish="stop"))
+            await stream_all(
+                writer, chunk({"content": "it is FORB"}), chunk({"content": "IDDEN"}), chunk(finish="stop")
+            )
         else:
             await send_json(writer, plain_answer("it is FORBIDDEN"))
 
@@ -143,8 +145,21 @@ async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
 async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
     """The check is `at: output`: every field of every choice."""
     field = {
-        "tool": {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"FORBIDDEN"}'}}]},
-        "json": {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"\\u0046ORBIDDEN"}'}}]},
+        "tool": {
+            "tool_calls": [
+                {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"FORBIDDEN"}'}}
+            ]
+        },
+        "json": {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "c",
+                    "type": "function",
+                    "function": {"name": "f", "arguments": '{"a":"\\u0046ORBIDDEN"}'},
+                }
+            ]
+        },
     }.get(place, {place: "FORBIDDEN"})
     document = plain_answer()
     choice = document["choices"][0]

@@ -31,7 +31,13 @@ SCRIPTED = "upstreams: {demo: {scripted: [{reply: All is well.}]}}\ndefault_upst
 def outrider(*words, cwd, **settings):
     env = environment(**settings)
     done = subprocess.run(
-        [sys.executable, "-m", "gateway", *words], env=env, cwd=cwd, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "gateway", *words],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -155,7 +161,10 @@ HEADS = [
     (b"POST /v1/%63hat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 404),
     (b"POST /v1/responses HTTP/1.1\r\nhost: x\r\n\r\n", 404),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
-    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json; charset=utf-16\r\ncontent-length: 2\r\n\r\n{}", 415),
+    (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json; charset=utf-16\r\ncontent-length: 2\r\n\r\n{}",
+        415,
+    ),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", 415),
     (b"NOT HTTP AT ALL\r\n\r\n", 400),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
@@ -200,7 +209,7 @@ async def test_no_prompt_and_no_answer_is_in_the_log(tmp_path):
     async with Fake(play) as fake:
         with Gateway(tmp_path, fake.house, SIZE, log_level="debug") as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask("PROMPTTEXT\n\x1b[31m", model="m\n{\"event\":\"forged\"}\x1b"))
+                await wire.post(ask("PROMPTTEXT\n\x1b[31m", model='m\n{"event":"forged"}\x1b'))
                 await wire.read()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "released"
@@ -215,7 +224,9 @@ async def test_a_slow_head_is_cut_and_a_slow_body_is_told(tmp_path):
             await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost:")
             assert await wire.read(within=3) == b""
         async with Wire(gateway.port) as wire:
-            await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{")
+            await wire.send(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{"
+            )
             await wire.read(until=b"}}", within=3)
         assert wire.status == 408
 

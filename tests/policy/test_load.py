@@ -18,9 +18,17 @@ def wrong(tmp_path, text, **more):
 
 
 MISTAKES = [
-    ("policy: p\nchecks:\n  a: {use: keyword, words: [x]}", ":3:7: ", "no kind of check 'keyword', did you mean 'keywords'?"),
+    (
+        "policy: p\nchecks:\n  a: {use: keyword, words: [x]}",
+        ":3:7: ",
+        "no kind of check 'keyword', did you mean 'keywords'?",
+    ),
     ("policy: p\nchecks:\n  a: {use: keywords, wrods: [x]}", ":3:22: ", "unknown key 'wrods', did you mean 'words'?"),
-    ("policy: p\nchecks:\n  a:\n    use: keywords\n    words: [x]\n    at: inptu", ":6:5: ", "no place 'inptu', did you mean 'input'?"),
+    (
+        "policy: p\nchecks:\n  a:\n    use: keywords\n    words: [x]\n    at: inptu",
+        ":6:5: ",
+        "no place 'inptu', did you mean 'input'?",
+    ),
     ("policy: p\ncheks: {}", ":2:1: ", "unknown key 'cheks', did you mean 'checks'?"),
     ("policy: p", ":1:1: ", "'checks' is missing"),
     ("policy: p\nchecks: {}", ":2:1: ", "'checks'"),
@@ -31,7 +39,11 @@ MISTAKES = [
     ("policy: p\nchecks: {a: {use: regex, patterns: {n: '('}}}", ":2:10: ", "not valid RE2"),
     ("policy: p\nchecks: {a: {use: keywords, words: [x], timeout: 5}}", ":2:41: ", "not a duration"),
     ("policy: p\nchecks: {a: {use: keywords, words: [x], do: redact}}", ":2:41: ", "'do: redact' is not available"),
-    ("policy: p\nchecks: {a: {use: keywords, words: [x], stream: window}}", ":2:41: ", "'stream: window' is not available"),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], stream: window}}",
+        ":2:41: ",
+        "'stream: window' is not available",
+    ),
     ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
     ("policy: p\nchecks: {secrets: {}}", ":2:10: ", "kind 'secrets' is not available"),
     ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
@@ -58,7 +70,9 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 
 
 def test_a_model_that_the_house_does_not_have(tmp_path):
-    told = wrong(tmp_path, "policy: p\nchecks:\n  a: {use: judge, model: smal}", known_model=lambda name: name == "small")
+    told = wrong(
+        tmp_path, "policy: p\nchecks:\n  a: {use: judge, model: smal}", known_model=lambda name: name == "small"
+    )
     assert "p.yaml:3:19" in told
     assert "no model 'smal'" in told
 

@@ -48,7 +48,19 @@ def test_what_has_two_readings_is_refused(body):
 
 
 @pytest.mark.parametrize(
-    "number", ["9007199254740993", "18446744073709551616", "-1", "1.10", "0.1", "1e400", "1E5", "123456789.123456789123456789", "0.0", "-0.0"]
+    "number",
+    [
+        "9007199254740993",
+        "18446744073709551616",
+        "-1",
+        "1.10",
+        "0.1",
+        "1e400",
+        "1E5",
+        "123456789.123456789123456789",
+        "0.0",
+        "-0.0",
+    ],
 )
 def test_numbers_keep_their_exact_value(number):
     from decimal import Decimal

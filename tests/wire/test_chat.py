@@ -1,5 +1,6 @@
 """Every text is seen: a marker in every path of the specification, and in paths that it does not name."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -33,7 +34,10 @@ def planted(path, marker=MARKER):
 
 def merged(base, extra):
     if isinstance(base, dict) and isinstance(extra, dict):
-        return {k: merged(base[k], extra[k]) if k in base and k in extra else base.get(k, extra.get(k)) for k in {**base, **extra}}
+        return {
+            k: merged(base[k], extra[k]) if k in base and k in extra else base.get(k, extra.get(k))
+            for k in {**base, **extra}
+        }
     if isinstance(base, list) and isinstance(extra, list) and base and extra:
         return [merged(base[0], extra[0]), *base[1:]]
     return extra
@@ -96,7 +100,7 @@ APPENDED = [p for p in ANSWER if p.startswith("$.choices[].message") and "audio.
 def test_a_marker_that_is_cut_over_chunks_is_whole_in_its_channel(path, cuts):
     bounds = [0, *sorted(cuts), len(MARKER)]
     reader = chat.Reader(stream=True)
-    parts = [MARKER[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [MARKER[a:b] for a, b in itertools.pairwise(bounds)]
     deltas = [reader.delta(answer(planted(path, part), stream=True)) for part in parts]
     assert any(MARKER in text for text in channels(deltas).values())
 
@@ -114,7 +118,11 @@ def test_escaped_arguments_are_read_decoded_at_the_end(holder):
     hidden = '{"q": "\\u0046ORBIDDEN-7Q"}'
     reader = chat.Reader(stream=True)
     for part in (hidden[:9], hidden[9:]):
-        delta = {"tool_calls": [{"index": 0, "function": {"arguments": part}}]} if holder == "tool_calls" else {"content": part}
+        delta = (
+            {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}
+            if holder == "tool_calls"
+            else {"content": part}
+        )
         pieces = reader.delta({"choices": [{"index": 0, "delta": delta}]}).pieces
         assert not any(MARKER in p.text for p in pieces)
     assert any(MARKER in p.text for p in reader.closing())
@@ -140,7 +148,13 @@ def test_what_is_said_in_every_chunk_is_read_once():
 
 @pytest.mark.parametrize(
     ("role", "place"),
-    [("system", "system"), ("developer", "system"), ("user", "user"), ("assistant", "assistant"), ("tool", "tool_result")],
+    [
+        ("system", "system"),
+        ("developer", "system"),
+        ("user", "user"),
+        ("assistant", "assistant"),
+        ("tool", "tool_result"),
+    ],
 )
 def test_a_message_has_the_place_of_its_role(role, place):
     document = {"model": "m", "messages": [{"role": role, "content": "x", "name": "n"}]}
@@ -182,7 +196,12 @@ def test_a_protocol_word_is_text_where_the_protocol_does_not_put_it():
     assert not any(p.path == "messages[0].role" for p in read(asked(content="x")).passages)
 
 
-@given(st.recursive(st.text(max_size=5) | st.integers() | st.none(), lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=5), c, max_size=3)))
+@given(
+    st.recursive(
+        st.text(max_size=5) | st.integers() | st.none(),
+        lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=5), c, max_size=3),
+    )
+)
 def test_any_extra_field_is_read_or_refused_and_every_string_of_it_seen(extra):
     body = json.dumps({**asked(content="x"), "x_extra": extra}).encode()
     try:
@@ -214,7 +233,14 @@ def test_the_forwarded_document_is_the_checked_one_with_the_upstreams_model():
 
 @pytest.mark.parametrize(
     "frame",
-    [{}, {"choices": None}, {"choices": []}, {"choices": [1]}, {"choices": [{"index": 0}]}, {"choices": [{"message": 1}]}],
+    [
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": [1]},
+        {"choices": [{"index": 0}]},
+        {"choices": [{"message": 1}]},
+    ],
 )
 def test_an_answer_without_the_shape_of_one_is_malformed(frame):
     with pytest.raises(Malformed):
@@ -240,3 +266,64 @@ def test_finished_when_every_choice_has_said_why():
     assert not reader.finished
     reader.delta({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
     assert reader.finished
+
+
+KEYWORDS = [
+    "choices",
+    "index",
+    "delta",
+    "message",
+    "content",
+    "tool_calls",
+    "function",
+    "finish_reason",
+    "logprobs",
+    "bytes",
+    "error",
+    "usage",
+    "role",
+    "id",
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=4) | st.sampled_from(KEYWORDS), c, max_size=4),
+    max_leaves=12,
+)
+frames = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": json_values,
+        "error": json_values,
+        "usage": json_values,
+        "choices": json_values
+        | st.lists(st.dictionaries(st.sampled_from(KEYWORDS), json_values, max_size=4) | json_values, max_size=3),
+    },
+)
+
+
+@given(st.lists(frames, max_size=3), st.booleans())
+def test_any_answer_is_read_or_malformed(some, stream):
+    reader = chat.Reader(stream=stream)
+    for frame in some:
+        try:
+            delta = reader.delta(frame)
+        except (Malformed, chat.UpstreamErrorFrame):
+            continue
+        for choice in delta.frame["choices"]:
+            assert isinstance(choice["index"], int)
+    reader.closing()
+    assert reader.finished in (True, False)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["model", "messages", "stream", "n", "tools", "stream_options", "x"]), json_values, max_size=5
+    )
+)
+def test_any_body_is_read_or_refused(document):
+    try:
+        request = read(document)
+    except BadRequest as refusal:
+        assert refusal.status == 400
+        return
+    assert chat.forward(request, "m")["model"] == "m"

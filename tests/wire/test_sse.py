@@ -1,12 +1,16 @@
 """Server-sent events: the same events however the bytes are cut and whatever ends the lines."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire import sse
 
-STREAM = 'data: {"a":"ü🙂"}\n\n: comment\n\nevent: message\ndata:two\ndata: lines\n\nid: 1\nretry: 5\n\ndata: [DONE]\n\n'
+STREAM = (
+    'data: {"a":"ü🙂"}\n\n: comment\n\nevent: message\ndata:two\ndata: lines\n\nid: 1\nretry: 5\n\ndata: [DONE]\n\n'
+)
 EVENTS = [("", '{"a":"ü🙂"}'.encode()), ("message", b"two\nlines"), ("", b"[DONE]")]
 
 
@@ -20,7 +24,7 @@ def parsed(parts):
 def test_any_cut_and_any_line_end_give_the_same_events(cuts, end, mark):
     data = (b"\xef\xbb\xbf" if mark else b"") + STREAM.replace("\n", end).encode()
     bounds = [0, *sorted(min(c, len(data)) for c in cuts), len(data)]
-    assert parsed([data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]) == EVENTS
+    assert parsed([data[a:b] for a, b in itertools.pairwise(bounds)]) == EVENTS
 
 
 def test_one_byte_at_a_time():

@@ -1,0 +1,46 @@
+"""Late work has one owner: bounded, drained, and its failures stay its own."""
+
+import asyncio
+
+from gateway.server.afterwards import Afterwards
+
+
+async def test_it_is_bounded_and_says_what_it_could_not_take():
+    after, lost, done = Afterwards(limit=1), [], []
+    gate = asyncio.Event()
+
+    async def work(name):
+        await gate.wait()
+        done.append(name)
+
+    after.start(work("one"), lambda: lost.append("one"))
+    after.start(work("two"), lambda: lost.append("two"))
+    assert lost == ["two"]
+    gate.set()
+    await after.drain(1)
+    assert done == ["one"]
+
+
+async def test_a_failure_is_logged_and_raised_to_nobody():
+    after = Afterwards()
+
+    async def fails():
+        raise ValueError("x")
+
+    after.start(fails(), lambda: None)
+    await after.drain(1)
+
+
+async def test_what_does_not_end_is_cancelled():
+    after, cancelled = Afterwards(), []
+
+    async def hangs():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    after.start(hangs(), lambda: None)
+    await after.drain(0.01)
+    assert cancelled == [True]
