@@ -15,6 +15,7 @@ from gateway.config.model import House
 from gateway.core.terms import Side, Watch
 from gateway.policy.load import PolicySet, load_policies
 from gateway.policy.plan import Plan, bound, plan
+from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.yamlfile import FileError
 
@@ -48,6 +49,7 @@ def _load(settings: Settings, path: Path | None) -> tuple[House | None, PolicySe
     """Policies given by path are checked without a house when there is none."""
     try:
         house = load_house(settings)
+        scripts(house)
     except ConfigError:
         if path is None or settings.config is not None or Path("outrider.yaml").exists():
             raise

@@ -17,7 +17,7 @@ from gateway.policy.load import PolicySet
 from gateway.server.app import Gateway
 from gateway.server.listen import serve
 from gateway.server.logs import set_up
-from gateway.server.upstreams import make_upstreams
+from gateway.server.upstreams import make_upstreams, scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.yamlfile import FileError
 
@@ -30,6 +30,7 @@ def run(_args: argparse.Namespace) -> int:
     try:
         settings = load_settings()
         house = load_house(settings)
+        scripts(house)
         policies = policies_for(settings, house)
     except (SettingsError, FileError) as error:
         sys.stderr.write(f"outrider: {error}\n")

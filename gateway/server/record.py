@@ -177,6 +177,7 @@ class Receipt:
     def headers(self) -> dict[str, str]:
         """What a client may know of this request; never text, never an upstream's address."""
         said = {
+            "server": "outrider",
             "x-outrider-id": self.id,
             "x-request-id": self.id,
             "x-outrider-decision": self.decision or str(Decision.RELEASED),

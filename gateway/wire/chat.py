@@ -16,7 +16,7 @@ from gateway.wire import canonical
 from gateway.wire.canonical import Malformed
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import ANSWER, ATTACHMENTS, REQUEST_KEYS, REQUEST_TOP, ROLES
-from gateway.wire.walk import Leaf, hidden, leaves, render
+from gateway.wire.walk import MAX_DECODED, Leaf, hidden, leaves, render
 
 MAX_CHOICES = 128
 
@@ -141,7 +141,7 @@ class Reader:
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
         self._said: set[tuple[str, str]] = set()
-        self._wrapped: dict[str, tuple[Place, list[str]]] = {}  # what may hold JSON, by channel
+        self._wrapped: dict[str, _Wrapped] = {}  # by channel
         self._choices: dict[int, bool] = {}  # index -> has a finish reason
         self.usage: Document | None = None
 
@@ -160,9 +160,9 @@ class Reader:
     def closing(self) -> tuple[Piece, ...]:
         """Texts that are only readable at the end: what complete JSON says once it is decoded."""
         return tuple(
-            Piece(channel + step, place, text)
-            for channel, (place, texts) in self._wrapped.items()
-            for step, text in hidden("".join(texts))
+            Piece(channel + step, kept.place, text)
+            for channel, kept in self._wrapped.items()
+            for step, text in kept.hidden()
         )
 
     def _fit(self, document: Document) -> Document:
@@ -199,14 +199,44 @@ class Reader:
             place, running = _channel(leaf.steps)
             channel = render(leaf.steps)
             if running:
-                if place is Place.TOOL_CALL or place is Place.CONTENT or leaf.text[:1] in "{[":
-                    self._wrapped.setdefault(channel, (place, []))[1].append(leaf.text)
+                self._keep_wrapped(channel, place, leaf.text)
                 yield Piece(channel, place, leaf.text)
             elif (channel, leaf.text) not in self._said:
                 self._said.add((channel, leaf.text))
                 yield Piece(channel, place, f"\n{leaf.text}")
                 for step, text in hidden(leaf.text):
                     yield Piece(channel + step, place, f"\n{text}")
+
+    def _keep_wrapped(self, channel: str, place: Place, text: str) -> None:
+        """Keep what may turn out to be JSON: arguments, and whatever begins like it."""
+        kept = self._wrapped.get(channel)
+        if kept is None:
+            begins = place is Place.TOOL_CALL or text.lstrip()[:1] in {"{", "[", ""}
+            kept = self._wrapped[channel] = _Wrapped(place, begins)
+        kept.add(text)
+
+
+class _Wrapped:
+    """One channel that may hold JSON, kept until its end; nothing is kept of one that does not."""
+
+    def __init__(self, place: Place, kept: bool) -> None:  # noqa: FBT001 -- its two facts
+        self.place = place
+        self._kept = kept
+        self._size = 0
+        self._texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        if not self._kept:
+            return
+        if not self._size and text.strip() and self.place is not Place.TOOL_CALL:
+            self._kept = text.lstrip()[0] in "{["
+        self._size += len(text) if text.strip() or self._size else 0
+        if self._size > MAX_DECODED:
+            raise Malformed("a JSON text is too long to be read")
+        self._texts.append(text)
+
+    def hidden(self) -> Iterator[tuple[str, str]]:
+        return hidden("".join(self._texts)) if self._kept else iter(())
 
 
 def _channel(steps: tuple[str, ...]) -> tuple[Place, bool]:

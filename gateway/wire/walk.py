@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gateway.wire.fields import ENUMS, KEYS, VOCABULARY
 
 MAX_NESTED = 3  # levels of JSON inside strings
-MAX_DECODED = 1_048_576  # characters of a string that is tried as JSON or base64
+MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DATA_URL = re.compile(r"data:([\w.+/-]*)[^,]{0,200}?(;base64)?,", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)

@@ -93,6 +93,14 @@ def test_a_bad_setting_is_named(tmp_path, settings, said):
     assert said in done.stderr
 
 
+def test_a_broken_script_is_named(tmp_path):
+    (tmp_path / "outrider.yaml").write_text(SCRIPTED.replace("reply", "replly"))
+    for command in ("serve", "check"):
+        done = outrider(command, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "upstreams.demo.scripted: rule 1: 'replly'" in done.stderr
+
+
 def test_check_prints_the_plan(tmp_path):
     (tmp_path / "outrider.yaml").write_text(SCRIPTED)
     done = outrider("check", cwd=tmp_path)

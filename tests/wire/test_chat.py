@@ -128,6 +128,13 @@ def test_escaped_arguments_are_read_decoded_at_the_end(holder):
     assert any(MARKER in p.text for p in reader.closing())
 
 
+def test_only_what_may_be_json_is_kept():
+    reader = chat.Reader(stream=True)
+    for text in ("  ", "\n", '{"a":', '"\\u0046ORBIDDEN-7Q"}'):
+        reader.delta({"choices": [{"index": 0, "delta": {"content": text, "reasoning": f"so {text}"}}]})
+    assert [(p.channel, MARKER in p.text) for p in reader.closing()] == [("choices[0].delta.content<json>", True)]
+
+
 def test_choices_and_tool_calls_have_channels_of_their_own():
     reader = chat.Reader(stream=True)
     calls = [{"index": i, "function": {"arguments": str(i)}} for i in (0, 1)]
