@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Read the environment. Raises SettingsError."""
-    _refuse_later_and_unknown(os.environ)
+    _refuse_later(os.environ)
     try:
         return Settings()
     except ValidationError as error:
@@ -64,13 +65,18 @@ def load_settings() -> Settings:
         raise SettingsError(f"{name}: {reason}") from None
 
 
-def _refuse_later_and_unknown(environment: Any) -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name, value in environment.items():
-        short = name.removeprefix(PREFIX)
-        if not name.startswith(PREFIX) or name in known or name == f"{PREFIX}TEST_DEPTH":
-            continue
-        if short not in LATER:
-            raise SettingsError(f"{name}: there is no such setting{did_you_mean(name, known)}")
-        if value != LATER[short]:
-            raise SettingsError(f"{name}: not available in this version")
+def _refuse_later(environment: Mapping[str, str]) -> None:
+    for short, harmless in LATER.items():
+        value = environment.get(PREFIX + short, harmless)
+        if value != harmless:
+            raise SettingsError(f"{PREFIX}{short}: not available in this version")
+
+
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables with our prefix that say nothing to us: a warning each, since other tools set some too."""
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *LATER, "test_depth")}
+    return [
+        f"{name}: there is no such setting{did_you_mean(name, known)}"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known
+    ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gateway import __version__
 from gateway.cli import check, demo, serve
+from gateway.settings import unknown_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    for warning in unknown_settings():
+        sys.stderr.write(f"outrider: warning: {warning}\n")
     try:
         return int(args.run(args))
     except KeyboardInterrupt:

@@ -79,7 +79,6 @@ def test_a_broken_policy_refuses_the_start_with_its_place(tmp_path):
     ("settings", "said"),
     [
         ({"port": "x"}, "OUTRIDER_PORT"),
-        ({"prot": "1"}, "did you mean 'OUTRIDER_PORT'?"),
         ({"drain": "5"}, "OUTRIDER_DRAIN"),
         ({"state_url": "redis://x"}, "OUTRIDER_STATE_URL: not available"),
         ({"config": "/nonexistent.yaml"}, "nonexistent.yaml"),
@@ -99,6 +98,14 @@ def test_a_broken_script_is_named(tmp_path):
         done = outrider(command, cwd=tmp_path)
         assert done.returncode == 2
         assert "upstreams.demo.scripted: rule 1: 'replly'" in done.stderr
+
+
+def test_an_unknown_setting_is_a_warning_since_others_set_some_too(tmp_path):
+    (tmp_path / "outrider.yaml").write_text(SCRIPTED)
+    done = outrider("check", cwd=tmp_path, prot="1", service_host="10.0.0.1")
+    assert done.returncode == 0
+    assert "warning: OUTRIDER_PROT: there is no such setting, did you mean 'OUTRIDER_PORT'?" in done.stderr
+    assert "OUTRIDER_SERVICE_HOST" in done.stderr
 
 
 def test_check_prints_the_plan(tmp_path):
