@@ -33,12 +33,14 @@ from gateway.core.terms import (
     Finding,
     Found,
     Headers,
+    Judgement,
     Left,
     Note,
     Outcome,
     Pause,
     Resume,
     Send,
+    Watch,
 )
 from gateway.server.afterwards import Afterwards
 from gateway.server.record import Look, Receipt
@@ -53,34 +55,43 @@ INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_
 
 
 async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
-    """Ask one check, within its deadline. Whatever goes wrong inside it is a finding, never a crash."""
-    watch = examine.watch
+    """Ask one check, within its deadline."""
     try:
-        async with asyncio.timeout(watch.timeout):
+        async with asyncio.timeout(examine.watch.timeout):
             if check.local:
                 judgement = await asyncio.to_thread(check.judge, examine.passages)
             else:
                 judgement = await check.examine(examine.passages, ask)
-    except TimeoutError:
-        return Finding(watch, Outcome.FAILED, note="timed out")
-    except CheckFault as fault:
-        return Finding(watch, Outcome.FAILED, note=str(fault))
+        return judged(examine.watch, judgement)
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
-        log.error("check_raised", check=watch.name, error=type(error).__name__)
-        return Finding(watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
-    return Finding(watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+        return failed(examine.watch, error)
 
 
 def look_now(check: Check, examine: Examine) -> Finding:
     """A local check of little text: microseconds, so it runs where it stands."""
     try:
-        judgement = check.judge(examine.passages)
-    except CheckFault as fault:
-        return Finding(examine.watch, Outcome.FAILED, note=str(fault))
+        return judged(examine.watch, check.judge(examine.passages))
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
-        log.error("check_raised", check=examine.watch.name, error=type(error).__name__)
-        return Finding(examine.watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
-    return Finding(examine.watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+        return failed(examine.watch, error)
+
+
+def judged(watch: Watch, judgement: object) -> Finding:
+    if not isinstance(judgement, Judgement):
+        raise CheckFault("gave no judgement")
+    return Finding(watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+
+
+def failed(watch: Watch, error: Exception) -> Finding:
+    """Whatever goes wrong inside a check is a finding, never a crash; its words may hold text, so they stay out."""
+    match error:
+        case TimeoutError():
+            note = "timed out"
+        case CheckFault():
+            note = str(error)
+        case _:
+            note = f"raised {type(error).__name__}"
+            log.error("check_raised", check=watch.name, error=type(error).__name__)
+    return Finding(watch, Outcome.FAILED, note=note)
 
 
 class Race:

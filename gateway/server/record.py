@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
+from gateway.core.verdict import strongest
 from gateway.server.upstream import CallRecord
 
 log = structlog.get_logger()
@@ -136,6 +137,7 @@ class Receipt:
             "stream": self.stream,
             "policies": list(self.policies),
             "decision": self.decision,
+            "action": strongest(look.finding for look in self.looks if look.finding).name.lower(),
             "status": self.status,
             "ms": _ms((self.ended or time.monotonic()) - self.started),
             "hidden_ms": _ms(self.hidden()),

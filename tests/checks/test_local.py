@@ -17,7 +17,7 @@ def says(text, path="messages[0].content"):
 
 
 def test_every_kind_is_found_by_its_word():
-    assert set(KINDS) == {"keywords", "regex", "length", "judge", "moderation"}
+    assert {"keywords", "regex", "length", "judge", "moderation"} <= set(KINDS)
 
 
 # --- keywords ---------------------------------------------------------------------------------

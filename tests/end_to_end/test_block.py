@@ -277,3 +277,16 @@ async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(tmp_path, str
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "released"
     assert (receipt["checks"][0]["verdict"], receipt["checks"][0]["shadow"]) == ("hit", True), receipt
+
+
+async def test_a_flag_is_on_the_receipt_and_changes_nothing(tmp_path):
+    policy = "policy: f\nchecks: {words: {use: keywords, words: [hello], at: input, do: flag}}\n"
+    async with Fake(talks_at_once) as fake:
+        with Gateway(tmp_path, fake.house, policy) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask("hello"))
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert wire.status == 200
+    assert (receipt["decision"], receipt["action"]) == ("released", "flag")
+    assert receipt["checks"][0]["parts"] == ["messages[0].content"]
