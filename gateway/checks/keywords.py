@@ -40,18 +40,18 @@ class Keywords(Check):
     def _something(self) -> Keywords:
         if not self.words and not self.files:
             raise ValueError("give 'words' or 'files'")
-        if any(not folded(word).strip() for word in (*self.words, *self.except_)):
+        if any(not folded(word) for word in (*self.words, *self.except_)):
             raise ValueError("an empty word would be found everywhere")
         return self
 
     def model_post_init(self, _context: Any) -> None:
-        listed = [folded(word).strip() for word in self.words]
+        listed = [folded(word) for word in self.words]
         for name in self.files:
             lines = Path(name).read_text(encoding="utf-8").splitlines()
-            listed += [folded(line).strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+            listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
         if self.except_:
-            self._excused = _automaton([folded(word).strip() for word in self.except_])
+            self._excused = _automaton([folded(word) for word in self.except_])
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         hit = [passage for passage in passages if self._stands_in(folded(passage.text))]

@@ -12,7 +12,6 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-_SPACE = re.compile(r"\s+")
 
 
 def plain(text: str) -> str:
@@ -29,8 +28,8 @@ def looks(text: str) -> tuple[str, ...]:
 
 
 def folded(text: str) -> str:
-    """For comparing words: plain, case-folded, white space as single spaces."""
-    return _SPACE.sub(" ", plain(text).casefold())
+    """For comparing words: plain, case-folded, white space as single spaces, none at the ends."""
+    return " ".join(plain(text).casefold().split())
 
 
 def spoken(passages: Iterable[Passage]) -> list[Passage]:

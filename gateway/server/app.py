@@ -30,6 +30,7 @@ log = structlog.get_logger()
 Handler = Callable[[web.BaseRequest, Receipt], Awaitable[web.StreamResponse]]
 CHAT = ("/v1/chat/completions", "/chat/completions")
 MODELS = ("/v1/models", "/models")
+INLINE = 65_536  # bytes of a body that is read on the event loop
 MARGIN = 30.0  # seconds that checks may add to the upstream's own total
 
 
@@ -118,7 +119,7 @@ class Gateway:
 
     async def _chat(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         body = await read_body(http, max_body=self.settings.max_body, within=self.settings.body_timeout)
-        request = chat.read_request(body)
+        request = await _read(body)
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
         route = self._route(request.model)
         planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint)
@@ -167,6 +168,13 @@ class Gateway:
             return await upstream.ask(endpoint, route.model, body)
         except UpstreamError as error:
             raise CheckFault(f"its model failed: {error.fault.code}") from error
+
+
+async def _read(body: bytes) -> Request:
+    """Read a body; a large one on a thread, so that nobody else waits for it."""
+    if len(body) > INLINE:
+        return await asyncio.to_thread(chat.read_request, body)
+    return chat.read_request(body)
 
 
 def _refusal(error: BadRequest, receipt: Receipt) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.wire.errors import BadRequest
 
@@ -29,7 +29,10 @@ async def read_body(http: web.BaseRequest, *, max_body: int, within: float) -> b
 
 
 def _check_head(http: web.BaseRequest, max_body: int) -> None:
-    """Refuse what is not plain UTF-8 JSON before reading it: one reading only."""
+    """Refuse what is not plain UTF-8 JSON in plain framing before reading it: one reading only."""
+    framing = http.headers.getall("Transfer-Encoding", [])
+    if http.version not in {HttpVersion10, HttpVersion11} or framing not in ([], ["chunked"]):
+        raise BadRequest("The request's framing is not supported.", code="bad_http", headers={"connection": "close"})
     kind, _, rest = http.headers.get("Content-Type", "application/json").partition(";")
     if kind.strip().lower() != "application/json":
         raise BadRequest(

@@ -18,6 +18,7 @@ from gateway.wire.errors import BadRequest
 
 MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of one number
+MAX_VALUES = 300_000  # objects, lists and what they hold; reading costs time for each
 _INT64 = range(-(2**63), 2**64)
 
 
@@ -72,8 +73,7 @@ def _read(body: bytes) -> Document:
         raise Malformed(f"it is not valid JSON: line {error.lineno}, column {error.colno}") from None
     if not isinstance(document, dict):
         raise Malformed("it is not a JSON object")
-    if depth(document) > MAX_DEPTH:
-        raise Malformed(f"it is nested deeper than {MAX_DEPTH} levels")
+    _measure(document)
     if "\\u" in text:
         _refuse_lone_surrogates(document)
     return document
@@ -87,21 +87,23 @@ def _refuse_lone_surrogates(document: Document) -> None:
         raise Malformed("a string holds half of a surrogate pair") from None
 
 
-def depth(document: Any) -> int:
-    """How many levels of objects and arrays, counted without recursion."""
-    level = 0
+def _measure(document: Any) -> None:
+    """Refuse what is too deep or has too many values, counted without recursion."""
+    level = values = 0
     layer = [document]
     while layer:
         level += 1
-        if level > MAX_DEPTH + 1:
-            return level
+        values += sum(map(len, layer))
+        if level > MAX_DEPTH:
+            raise Malformed(f"it is nested deeper than {MAX_DEPTH} levels")
+        if values > MAX_VALUES:
+            raise Malformed(f"it has more than {MAX_VALUES} values")
         layer = [
             child
             for node in layer
             for child in (node.values() if isinstance(node, dict) else node)
             if isinstance(child, (dict, list))
         ]
-    return level
 
 
 def parse(body: bytes) -> Document:

@@ -181,6 +181,15 @@ HEADS = [
         415,
     ),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", 415),
+    (b"POST /v1/chat/completions HTTP/2.0\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 400),
+    (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     (b"NOT HTTP AT ALL\r\n\r\n", 400),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400),
 ]
@@ -231,6 +240,31 @@ async def test_no_prompt_and_no_answer_is_in_the_log(tmp_path):
     for text in ("PROMPTTEXT", "ANSWERTEXT", "sk-secret-key", "\x1b"):
         assert text not in gateway.log
     assert all(json.loads(line)["event"] != "forged" for line in gateway.lines)
+
+
+async def test_a_large_body_keeps_nobody_else_waiting(tmp_path):
+    """Bounded, not timed closely: health answers while a hostile body is read."""
+    bodies = [
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"metadata":{%s}}'
+        % b",".join(b'"k%d":1' % n for n in range(700_000)),
+        b'{"model":"m","messages":[%s]}' % b",".join([b'{"role":"user","content":"x"}'] * 200_000),
+        json.dumps(ask("word " * 1_900_000)).encode(),
+    ]
+    with Gateway(tmp_path, SCRIPTED) as gateway:
+        for body, status in zip(bodies, (400, 400, 400), strict=True):
+            async with Wire(gateway.port) as wire:
+                await wire.post(body)
+                slowest = 0.0
+                reading = asyncio.create_task(wire.read(within=20))
+                while not reading.done():
+                    started = asyncio.get_running_loop().time()
+                    async with Wire(gateway.port) as health:
+                        await health.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                        await health.read()
+                    slowest = max(slowest, asyncio.get_running_loop().time() - started)
+                await reading
+            assert wire.status == status
+            assert slowest < 2.5
 
 
 async def test_a_slow_head_is_cut_and_a_slow_body_is_told(tmp_path):
