@@ -290,3 +290,52 @@ async def test_a_flag_is_on_the_receipt_and_changes_nothing(tmp_path):
     assert wire.status == 200
     assert (receipt["decision"], receipt["action"]) == ("released", "flag")
     assert receipt["checks"][0]["parts"] == ["messages[0].content"]
+
+
+async def test_a_fast_upstream_is_slowed_while_the_question_is_checked(tmp_path):
+    """What is held is bounded by MAX_HELD and then back-pressure; nothing of it is lost."""
+    sent = []
+
+    async def floods(_seen, writer):
+        await begin_stream(writer)
+        for number in range(400):
+            await send_part(writer, event(chunk({"content": f"<{number}>" + "x" * 50_000})))
+            sent.append(number)
+        await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
+
+    at_verdict = []
+
+    async def judge(_seen, writer):
+        await asyncio.sleep(1)
+        at_verdict.append(len(sent))
+        await send_json(writer, plain_answer("NO"))
+
+    async with Fake(script(judge, floods)) as fake:
+        with Gateway(tmp_path, fake.house, JUDGE, max_held="256KiB") as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await wire.read(within=20)
+    assert wire.status == 200
+    assert at_verdict[0] < 300, "the upstream was read on although the hold was full"
+    assert all(b"<%d>" % number in wire.data for number in (0, 199, 399))
+    assert wire.events[-1] == b"[DONE]"
+
+
+async def test_a_client_that_reads_slowly_slows_the_upstream(tmp_path):
+    sent = []
+
+    async def floods(_seen, writer):
+        await begin_stream(writer)
+        for number in range(600):
+            await send_part(writer, event(chunk({"content": "x" * 50_000})))
+            sent.append(number)
+
+    async with Fake(floods) as fake:
+        with Gateway(
+            tmp_path, fake.house, "policy: s\nchecks: {s: {use: length, max_characters: 99, at: input}}\n"
+        ) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await asyncio.sleep(1.5)
+                assert len(sent) < 500
+            await fake.seen[0].wait_closed()
