@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         30.0, validate_default=False, description="seconds that SIGTERM waits for answers under way"
     )
     body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
-    header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for a connection's first head")
+    header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
 
 

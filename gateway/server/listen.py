@@ -32,7 +32,7 @@ _mute.propagate = False
 
 
 class Connection(RequestHandler):
-    """One client connection, with a deadline for its first head and errors in OpenAI's shape."""
+    """One client connection, with a deadline for every head and errors in OpenAI's shape."""
 
     __slots__ = ("_head_timeout", "_head_timer")
 
@@ -43,16 +43,32 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        loop = asyncio.get_running_loop()
-        self._head_timer = loop.call_later(self._head_timeout, self._cut_if_silent)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._stop_timer()
+        elif self._head_timer is None and not self._request_in_progress:
+            self._expect_head()  # the beginning of a further request
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _cut_if_silent(self) -> None:
-        if self._request_count == 0:
+    def _expect_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._head_timer = loop.call_later(self._head_timeout, self._cut_if_no_head, self._request_count)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cut_if_no_head(self, heads: int) -> None:
+        self._head_timer = None
+        if self._request_count == heads and not self._request_in_progress:
             self.force_close()
 
     def handle_error(
