@@ -19,7 +19,7 @@ from gateway.server.afterwards import Afterwards
 from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
-from gateway.server.release import JSON, Release
+from gateway.server.release import JSON, Release, cut
 from gateway.server.upstream import Upstream, UpstreamError
 from gateway.settings import Settings
 from gateway.wire import canonical, chat, errors
@@ -72,7 +72,11 @@ class Gateway:
             raise
         except Exception:
             log.exception("request_failed", id=receipt.id)
-            receipt.decision, receipt.status = "failed", 500
+            receipt.decision = "failed"
+            if receipt.first_byte is not None:  # an answer has begun: no second one into the middle of it
+                cut(http)
+                raise asyncio.CancelledError from None
+            receipt.status = 500
             return _refusal(BadRequest("The gateway failed.", status=500, kind="server_error"), receipt)
         finally:
             self.in_flight -= 1

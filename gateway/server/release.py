@@ -44,6 +44,12 @@ async def reaching_client() -> AsyncIterator[None]:
         raise ClientGone from error
 
 
+def cut(http: web.BaseRequest) -> None:
+    """End the connection visibly: what has begun and cannot be completed must not look complete."""
+    if http.transport is not None:
+        http.transport.abort()
+
+
 class Release:
     """The client's side of one exchange."""
 
@@ -87,6 +93,7 @@ class Release:
                 await self._failed(verdict.fault)
             case Decision.LEFT:
                 self._batch.clear()
+                cut(self._http)
 
     def _for_client(self, frame: Document) -> Document | None:
         """Usage was asked of the upstream for the receipt; a client sees it only if it asked too."""
