@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     )
     body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
     header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
+    cors_origins: str = Field("", description="origins of web pages that may call, with commas between; * is all")
+    compress_from: Size = Field(64 * 1024, description="bytes from which a plain answer is compressed; 0: never")
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
 
 

@@ -33,8 +33,8 @@ def folded(text: str) -> str:
 
 
 def spoken(passages: Iterable[Passage]) -> list[Passage]:
-    """Without the copies that are there only so that disguised text is found: joined and decoded ones."""
-    return [p for p in passages if not p.path.endswith(("[*]", "<json>", "<decoded>", "<unescaped>"))]
+    """Without the copies that are there only so that disguised text is found: joined, decoded and repeated ones."""
+    return [p for p in passages if not p.path.endswith(("[*]", "<json>", "<decoded>", "<unescaped>", "<again>"))]
 
 
 def paths(passages: Sequence[Passage]) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ class Exchange:
         self._gate.hold(event.delta)
         self._spoken.add(event.delta.pieces)
         effects = self._advance()
-        if self._gate.held <= self._max_held or not self._call.stream:
+        if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows):
             return effects
         if self._gate.holding:
             return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))

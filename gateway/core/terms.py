@@ -37,10 +37,12 @@ class Place(StrEnum):
     TOOL_CALL = "tool_call"
     TRANSCRIPT = "transcript"
     OTHER_OUTPUT = "other_output"
+    UNREAD_INPUT = "unread_input"  # what cannot be read; the text says what it is
+    UNREAD_OUTPUT = "unread_output"
 
     @property
     def side(self) -> Side:
-        return Side.INPUT if self in INPUT_PLACES else Side.OUTPUT
+        return Side.INPUT if self in INPUT_PLACES or self is Place.UNREAD_INPUT else Side.OUTPUT
 
 
 INPUT_PLACES = frozenset(
@@ -54,7 +56,8 @@ INPUT_PLACES = frozenset(
         Place.OTHER_INPUT,
     }
 )
-OUTPUT_PLACES = frozenset(Place) - INPUT_PLACES
+UNREAD_PLACES = frozenset({Place.UNREAD_INPUT, Place.UNREAD_OUTPUT})
+OUTPUT_PLACES = frozenset(Place) - INPUT_PLACES - UNREAD_PLACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A chat request, read once. `document` is what was parsed and what is forwarded."""
+    """A request, read once. `document` is what was parsed and what is forwarded."""
 
-    endpoint: str  # "chat"
+    endpoint: str  # as policies name it: "chat", "responses", ...
     model: str
     stream: bool
     document: Document
@@ -177,8 +180,9 @@ class Call:
     upstream: str
     model: str  # as the upstream knows it
     document: Document
-    stream: bool
-    endpoint: str = "chat"
+    stream: bool  # the answer comes as an event stream
+    path: str = "/chat/completions"  # the endpoint, below the upstream's base URL
+    flows: bool = False  # an answer that is no event stream comes in pieces all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +199,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One frame of an answer (an SSE chunk, or a whole plain document) and the text in it."""
+    """One frame of an answer (an SSE chunk, a whole document, some bytes) and the text in it."""
 
-    frame: Any  # the parsed chunk; the core never looks inside
+    frame: Any  # as parsed; the core never looks inside
     pieces: tuple[Piece, ...] = ()
     size: int = 0  # bytes held while this frame is held
 

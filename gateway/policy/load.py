@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.policy.model import (
     Head,
     Policy,
 )
+from gateway.wire.endpoints import NAMES as ENDPOINT_NAMES
 from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
 
 BUILT_IN = Path(__file__).with_name("baseline.yaml")
@@ -81,6 +83,12 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
         source.wrong_by(error, (), keys)
         return None
     _refuse_later(head, source)
+    if head.opaque == "block" and "opaque" in head.checks:
+        source.wrong(("checks", "opaque"), "'opaque: block' brings a check of this name; choose another")
+    for number, name in enumerate(head.for_.endpoints or ()):
+        if not any(fnmatchcase(endpoint, name) for endpoint in ENDPOINT_NAMES):
+            where = ("for", "endpoints", number)
+            source.wrong(where, f"there is no endpoint '{name}'{did_you_mean(name, ENDPOINT_NAMES)}")
     entries = {}
     for name, raw in head.checks.items():
         entry = _entry(name, raw, source, known_model)
@@ -93,8 +101,6 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
 def _refuse_later(head: Head, source: Source) -> None:
     if head.tests:
         source.wrong(("tests",), "'tests' is not available in this version")
-    if head.opaque == "block":
-        source.wrong(("opaque",), "'opaque: block' is not available in this version")
     if head.for_.keys is not None:
         source.wrong(("for", "keys"), "'for.keys' is not available in this version")
 

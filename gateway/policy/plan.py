@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from gateway.checks.base import Check
-from gateway.core.terms import Action, Lane, Side, Watch, When
+from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Side, Watch, When
 from gateway.policy.load import PolicySet
-from gateway.policy.model import REFUSAL, BlockAs, Entry, Policy
+from gateway.policy.model import REFUSAL, BlockAs, Common, Entry, Policy
 
 ACTIONS = {"block": Action.BLOCK, "flag": Action.FLAG}
 STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
 MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
+
+
+class Opaque(Check):
+    """`opaque: block` of a policy: a hit where something cannot be read."""
+
+    use: str = "opaque"
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        return Judgement(bool(passages), ("opaque",), paths=tuple(p.path for p in passages))
+
+
+OPAQUE = Entry("opaque", Common(), Opaque(), UNREAD_PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +55,9 @@ def _made(policies: PolicySet, models: Collection[str], endpoint: str) -> Plan:
     watches: list[Watch] = []
     checks: dict[str, Check] = {}
     for policy in binding:
-        for entry in policy.entries.values():
-            made = list(_watches(policy, entry))
+        entries = policy.entries.values() if policy.head.opaque == "allow" else (*policy.entries.values(), OPAQUE)
+        for entry in entries:
+            made = [w for w in _watches(policy, entry) if _applies(w, policy, endpoint)]
             watches += made
             if made:
                 checks[made[0].name] = entry.check
@@ -54,10 +67,26 @@ def _made(policies: PolicySet, models: Collection[str], endpoint: str) -> Plan:
     return Plan(tuple(watches), checks, tuple(p.version for p in binding), saying, words)
 
 
+def watches_of(policy: Policy) -> tuple[list[Watch], Mapping[str, Check]]:
+    """All watches of one policy as if it were enforced everywhere, and the checks behind them."""
+    watches: list[Watch] = []
+    checks: dict[str, Check] = {}
+    for entry in policy.entries.values():
+        made = [replace(watch, shadow=False) for watch in _watches(policy, entry)]
+        watches += made
+        checks |= {watch.name: entry.check for watch in made}
+    return watches, checks
+
+
 def _binds(policy: Policy, models: Collection[str], endpoint: str) -> bool:
     wanted = policy.head.for_
     model = wanted.models is None or any(fnmatchcase(m, p) for m in models for p in wanted.models)
     return model and (wanted.endpoints is None or any(fnmatchcase(endpoint, p) for p in wanted.endpoints))
+
+
+def _applies(watch: Watch, policy: Policy, endpoint: str) -> bool:
+    """What is sent to be moderated may hold anything, unless a policy names that endpoint itself."""
+    return watch.side is Side.OUTPUT or endpoint != "moderations" or endpoint in (policy.head.for_.endpoints or ())
 
 
 def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:

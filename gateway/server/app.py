@@ -1,10 +1,12 @@
-"""The data listener: which path is served by what, and the walk of one chat request through it."""
+"""The data listener: which path is served by what, and the walk of one request through it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -12,24 +14,28 @@ from aiohttp import web
 from gateway.checks.base import CheckFault
 from gateway.config.model import House, Route
 from gateway.core.exchange import Exchange
-from gateway.core.terms import Call, Decision, Document, Request
+from gateway.core.terms import Call, Decision, Document, Place, Request
 from gateway.policy.load import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
+from gateway.server.cors import PREFLIGHT, Cors
+from gateway.server.moderate import moderate
 from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
-from gateway.server.release import JSON, Release, cut
+from gateway.server.release import Release, cut
 from gateway.server.upstream import Upstream, UpstreamError
 from gateway.settings import Settings
-from gateway.wire import canonical, chat, errors
+from gateway.wire import canonical, errors, models
+from gateway.wire.endpoint import JSON, Endpoint
+from gateway.wire.endpoints import ENDPOINTS, MODELS, MODERATIONS
 from gateway.wire.errors import BadRequest
+from gateway.wire.moderations import OWN
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.BaseRequest, Receipt], Awaitable[web.StreamResponse]]
-CHAT = ("/v1/chat/completions", "/chat/completions")
-MODELS = ("/v1/models", "/models")
+_SLASHES = re.compile(r"/{2,}")
 INLINE = 65_536  # bytes of a body that is read on the event loop
 MARGIN = 30.0  # seconds that checks may add to the upstream's own total
 
@@ -49,18 +55,18 @@ class Gateway:
 
     def __post_init__(self) -> None:
         routes: dict[tuple[str, str], Handler] = {}
-        for path in CHAT:
-            routes["POST", path] = self._chat
-        for path in MODELS:
-            routes["GET", path] = self._models
+        for endpoint in ENDPOINTS.values():
+            routes[endpoint.method, endpoint.path] = partial(self._answer, endpoint)
+        routes["GET", MODELS.path] = self._models
         self._routes = routes
         self._paths = {path for _, path in routes}
+        self._cors = Cors(self.settings.cors_origins)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request. Whatever happens, the client gets OpenAI's shapes and a request id."""
         if http.path in {"/healthz", "/readyz"}:
             return self.health(http)
-        receipt = Receipt(keep=self.keep)
+        receipt = Receipt(keep=self.keep, cors=self._cors.headers(http.headers))
         self.in_flight += 1
         try:
             return await self._serve(http, receipt)
@@ -91,8 +97,13 @@ class Gateway:
                 kind="server_error",
                 headers={"retry-after": "1", "connection": "close"},
             )
-        path = http.rel_url.raw_path
+        path = _plain_path(http.rel_url.raw_path)
+        if http.method == "OPTIONS" and receipt.cors:
+            receipt.decision, receipt.status = "released", 204
+            return web.Response(status=204, headers={**receipt.headers(), **PREFLIGHT})
         handler = self._routes.get((http.method, path))
+        if handler is None and http.method == "GET" and path.startswith(f"{MODELS.path}/"):
+            handler = self._models
         if handler is None:
             raise self._unserved(http.method, path)
         return await handler(http, receipt)
@@ -115,26 +126,55 @@ class Gateway:
             return web.Response(status=503, body=b'{"status":"draining"}', content_type=JSON)
         return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 
-    async def _models(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
-        receipt.endpoint, receipt.decision, receipt.status = "models", "released", 200
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "outrider"} for name in self.house.models]
-        body = canonical.dump({"object": "list", "data": data})
-        return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
-
-    async def _chat(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
-        body = await read_body(http, max_body=self.settings.max_body, within=self.settings.body_timeout)
-        request = await _read(body)
+    async def _answer(self, endpoint: Endpoint, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+        body = await read_body(
+            http, media=endpoint.media, max_body=self.settings.max_body, within=self.settings.body_timeout
+        )
+        request = await _read(endpoint, body, http.headers.get("Content-Type", JSON))
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
+        receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
+        if endpoint is MODERATIONS and request.model.startswith(OWN):
+            return await self._moderate(request, receipt)
         route = self._route(request.model)
         planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint)
         receipt.policies = planned.policies
-        return await self._exchange(http, request, route, planned, receipt)
+        return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
+
+    async def _moderate(self, request: Request, receipt: Receipt) -> web.StreamResponse:
+        document = await moderate(request, self.policies, self.ask, receipt)
+        receipt.decision, receipt.status = "released", 200
+        body = canonical.dump(document)
+        return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
+
+    async def _models(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+        """The house's names and the default upstream's models; a path below asks for one of them."""
+        path = _plain_path(http.rel_url.raw_path)
+        name = models.wanted(path) if path != MODELS.path else None
+        receipt.endpoint, receipt.model = MODELS.name, name or ""
+        endpoint = models.Listed(tuple(self.house.models), name)
+        upstream = self.house.default_upstream
+        if upstream is None or name in self.house.models:
+            receipt.decision, receipt.status = "released", 200
+            body = canonical.dump(endpoint.select(None))
+            return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
+        planned = plan(self.policies, models=("",), endpoint=MODELS.name)
+        receipt.policies = planned.policies
+        route = Route(upstream, "")
+        return await self._exchange(http, endpoint, endpoint.ask(), route=route, planned=planned, receipt=receipt)
 
     async def _exchange(
-        self, http: web.BaseRequest, request: Request, route: Route, planned: Plan, receipt: Receipt
+        self,
+        http: web.BaseRequest,
+        endpoint: Endpoint,
+        request: Request,
+        *,
+        route: Route,
+        planned: Plan,
+        receipt: Receipt,
     ) -> web.StreamResponse:
-        call = Call("only", route.upstream, route.model, chat.forward(request, route.model), request.stream)
-        release = Release(http, request, planned, receipt)
+        document = endpoint.forward(request, route.model)
+        call = Call("only", route.upstream, route.model, document, request.stream, endpoint.path, endpoint.flows)
+        release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
         race = Race(
             Exchange(call, planned.watches, request.passages, self.settings.max_held),
             planned.checks,
@@ -155,7 +195,7 @@ class Gateway:
         route = self.house.route(model)
         if route is None:
             raise BadRequest(
-                f"The model {model[:100]!r} does not exist here.",
+                f"The model {model[:100]!r} does not exist here." if model else "The request names no 'model'.",
                 status=404,
                 code="model_not_found",
                 param="model",
@@ -174,11 +214,19 @@ class Gateway:
             raise CheckFault(f"its model failed: {error.fault.code}") from error
 
 
-async def _read(body: bytes) -> Request:
+async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Request:
     """Read a body; a large one on a thread, so that nobody else waits for it."""
     if len(body) > INLINE:
-        return await asyncio.to_thread(chat.read_request, body)
-    return chat.read_request(body)
+        return await asyncio.to_thread(endpoint.read, body, content_type)
+    return endpoint.read(body, content_type)
+
+
+def _plain_path(path: str) -> str:
+    """One spelling for each endpoint: with or without /v1, a trailing slash, doubled slashes."""
+    plain = _SLASHES.sub("/", path)
+    if len(plain) > 1:
+        plain = plain.removesuffix("/")
+    return plain.removeprefix("/v1") if plain.startswith("/v1/") else plain
 
 
 def _refusal(error: BadRequest, receipt: Receipt) -> web.Response:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.wire.errors import BadRequest
 
 
-async def read_body(http: web.BaseRequest, *, max_body: int, within: float) -> bytes:
+async def read_body(http: web.BaseRequest, *, media: Collection[str], max_body: int, within: float) -> bytes:
     """The whole body, at most `max_body` bytes, at most `within` seconds from now."""
-    _check_head(http, max_body)
+    _check_head(http, media, max_body)
     if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     parts: list[bytes] = []
@@ -28,18 +29,17 @@ async def read_body(http: web.BaseRequest, *, max_body: int, within: float) -> b
     return b"".join(parts)
 
 
-def _check_head(http: web.BaseRequest, max_body: int) -> None:
-    """Refuse what is not plain UTF-8 JSON in plain framing before reading it: one reading only."""
+def _check_head(http: web.BaseRequest, media: Collection[str], max_body: int) -> None:
+    """Refuse what is not of these media types, in UTF-8 and plain framing, before reading it."""
     framing = http.headers.getall("Transfer-Encoding", [])
     if http.version not in {HttpVersion10, HttpVersion11} or framing not in ([], ["chunked"]):
         raise BadRequest("The request's framing is not supported.", code="bad_http", headers={"connection": "close"})
     kind, _, rest = http.headers.get("Content-Type", "application/json").partition(";")
-    if kind.strip().lower() != "application/json":
-        raise BadRequest(
-            "Send the body as 'content-type: application/json'.", status=415, code="unsupported_media_type"
-        )
+    if kind.strip().lower() not in media:
+        wanted = " or ".join(f"'content-type: {one}'" for one in sorted(media))
+        raise BadRequest(f"Send the body as {wanted}.", status=415, code="unsupported_media_type")
     charset = rest.strip().lower().replace('"', "")
-    if charset and charset not in {"charset=utf-8", "charset=utf8"}:
+    if kind.strip().lower() == "application/json" and charset not in {"", "charset=utf-8", "charset=utf8"}:
         raise BadRequest("Only UTF-8 is accepted.", status=415, code="unsupported_media_type")
     if http.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise BadRequest(

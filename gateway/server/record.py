@@ -6,10 +6,12 @@ A receipt never holds text of the exchange. All times are seconds on the monoton
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -17,8 +19,12 @@ import structlog
 from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
 from gateway.core.verdict import strongest
 from gateway.server.upstream import CallRecord
+from gateway.wire.fields import KEYS
 
 log = structlog.get_logger()
+
+MOST_PARTS = 100  # paths that a receipt names for each look
+_STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
 _prefix = secrets.token_hex(6)
 _counter = itertools.count(1)
@@ -47,7 +53,7 @@ class Look:
             "side": str(self.watch.side),
             "verdict": str(found.outcome) if found else ("dropped" if self.dropped else "unfinished"),
             "start_ms": _ms(self.started - since),
-            "read": len(self.paths),
+            "read": _parts(self.paths),
         }
         if self.ended is not None:
             said["ms"] = _ms(self.ended - self.started)
@@ -67,7 +73,7 @@ def _judged(finding: Finding) -> dict[str, Any]:
     assert judged is not None
     said: dict[str, Any] = {}
     if finding.outcome is Outcome.HIT:
-        said |= {"categories": list(judged.categories), "parts": list(judged.paths)[:20]}
+        said |= {"categories": list(judged.categories), "parts": _parts(judged.paths)}
     if judged.score is not None:
         said["score"] = round(judged.score, 4)
     if judged.usage:
@@ -85,6 +91,8 @@ class Receipt:
     model: str = ""
     stream: bool = False
     policies: tuple[str, ...] = ()
+    cors: Mapping[str, str] = field(default_factory=dict)  # headers for a web page's origin
+    unread: list[str] = field(default_factory=list)  # parts that hold something which no check could read
     looks: list[Look] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     status: int = 0  # of the answer; 0: none was sent
@@ -150,6 +158,8 @@ class Receipt:
             said["first_byte_ms"] = _ms(self.first_byte - self.started)
         if open_paths:
             said["failed_open"] = open_paths
+        if self.unread:
+            said["not_read"] = _parts(self.unread)
         return said
 
     def _call(self, call: CallRecord) -> dict[str, Any]:
@@ -180,6 +190,7 @@ class Receipt:
         """What a client may know of this request; never text, never an upstream's address."""
         said = {
             "server": "outrider",
+            **self.cors,
             "x-outrider-id": self.id,
             "x-request-id": self.id,
             "x-outrider-decision": self.decision or str(Decision.RELEASED),
@@ -192,11 +203,28 @@ class Receipt:
             said["server-timing"] = self._server_timing()
         return said
 
+    def upstream_headers(self) -> dict[str, str]:
+        """What the upstream's own headers told; only beside its released answer."""
+        return self.calls[-1].headers if self.calls else {}
+
     def _server_timing(self) -> str:
         now = time.monotonic()
         checks = sum(b - a for a, b in _merged([(k.started, k.ended or now) for k in self.looks]))
         calls = sum(b - a for a, b in _merged([(c.started, c.ended or now) for c in self.calls]))
         return f"checks;dur={_ms(checks)}, upstream;dur={_ms(calls)}, hidden;dur={_ms(self.hidden())}"
+
+
+@lru_cache(4096)
+def safe_path(path: str) -> str:
+    """A path without the keys that a client or a model made up: those are text."""
+    return _STEP.sub(lambda step: step[0] if step[0][0] in "[<" or step[0] in KEYS else "*", path)
+
+
+def _parts(paths: Sequence[str]) -> list[str]:
+    """Paths as a receipt tells them: each once, in order, the first of many."""
+    told = list(dict.fromkeys(safe_path(path) for path in paths))
+    more = len(told) - MOST_PARTS
+    return told if more <= 0 else [*told[:MOST_PARTS], f"and {more} more"]
 
 
 def write_receipt(receipt: Receipt) -> None:

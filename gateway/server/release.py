@@ -10,19 +10,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 
-from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Request, Side, Verdict
+from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.wire import canonical, chat, errors, sse
+from gateway.wire import canonical, errors
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.errors import BadRequest
+from gateway.wire.reader import Raw
 
 JSON = "application/json"
+STREAM = "text/event-stream; charset=utf-8"
 STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
@@ -53,27 +56,49 @@ def cut(http: web.BaseRequest) -> None:
 class Release:
     """The client's side of one exchange."""
 
-    def __init__(self, http: web.BaseRequest, request: Request, plan: Plan, receipt: Receipt) -> None:
+    def __init__(
+        self,
+        http: web.BaseRequest,
+        endpoint: Endpoint,
+        request: Request,
+        plan: Plan,
+        receipt: Receipt,
+        *,
+        compress_from: int = 0,
+    ) -> None:
         self._http = http
+        self._endpoint = endpoint
         self._request = request
         self._plan = plan
         self._receipt = receipt
-        self._usage_wanted = chat.wants_usage(request)
         self._batch: list[bytes] = []
         self._plain: Document | None = None
+        self._compress_from = compress_from  # bytes; 0: never
+        self._media = STREAM
+        self._first: Document = {}  # events that the client has
+        self._last: Document = {}
         self._stream: web.StreamResponse | None = None
         self.response: web.StreamResponse | None = None  # what the handler returns
 
     def send(self, delta: Delta) -> None:
         """Take one released frame; `flush` writes what has gathered."""
+        for piece in delta.pieces:
+            if piece.place is Place.UNREAD_OUTPUT and piece.text:
+                self._receipt.unread.append(piece.channel)
         if delta.frame is None:
+            return
+        if isinstance(delta.frame, Raw):
+            self._media = delta.frame.media
+            self._batch.append(delta.frame.data)
             return
         if not self._request.stream:
             self._plain = delta.frame
             return
-        frame = self._for_client(delta.frame)
+        frame = self._endpoint.for_client(self._request, delta.frame)
         if frame is not None:
-            self._batch.append(sse.frame(canonical.dump(frame)))
+            self._first = self._first or frame
+            self._last = frame
+            self._batch.append(self._endpoint.frame(frame))
 
     async def flush(self) -> None:
         """Write every gathered frame in one write."""
@@ -95,28 +120,31 @@ class Release:
                 self._batch.clear()
                 cut(self._http)
 
-    def _for_client(self, frame: Document) -> Document | None:
-        """Usage was asked of the upstream for the receipt; a client sees it only if it asked too."""
-        if self._usage_wanted or "usage" not in frame:
-            return frame
-        if frame.get("choices") == []:
-            return None
-        return {key: value for key, value in frame.items() if key != "usage"}
-
     async def _complete(self) -> None:
         if self._request.stream:
-            self._batch.append(sse.DONE)
+            self._batch.append(self._endpoint.done)
+            await self.flush()
+            await self._end()
+        elif self._stream is not None or self._batch:
             await self.flush()
             await self._end()
         elif self._plain is None:
             await self._failed(NO_ANSWER)
         else:
-            await self._whole(200, canonical.dump(self._plain))
+            await self._answer(self._plain)
+
+    async def _answer(self, released: Document) -> None:
+        try:
+            frame = self._endpoint.for_client(self._request, released)
+        except BadRequest as error:  # it holds not what was asked for
+            body = errors.error_object(error.message, kind=error.kind, code=error.code, param=error.param)
+            await self._whole(error.status, canonical.dump(body))
+        else:
+            await self._whole(200, canonical.dump(frame), self._receipt.upstream_headers())
 
     async def _blocked(self, verdict: Verdict) -> None:
         await self._flush_before_verdict()
-        if self._plan.block_as != "error":
-            await self._refuse()
+        if self._plan.block_as != "error" and await self._refuse(self._plan.block_as):
             return
         body = self._block_body(verdict)
         await self._tell(400, body, FINAL)
@@ -133,27 +161,30 @@ class Release:
             stage="input" if finding.watch.side is Side.INPUT else "output",
             categories=categories or (check,),
             request_id=self._receipt.id,
+            param=self._endpoint.param,
         )
 
-    async def _refuse(self) -> None:
-        """`block_as: message | refusal`: an answer in the application's own kind of words."""
-        documents = chat.refused(
-            "message" if self._plan.block_as == "message" else "refusal",
+    async def _refuse(self, way: Literal["message", "refusal"]) -> bool:
+        """`block_as: message | refusal`: an answer in the application's own kind of words, where there is one."""
+        documents = self._endpoint.refused(
+            way,
             text=self._plan.refusal,
-            model=self._request.model,
+            request=self._request,
             request_id=self._receipt.id,
-            stream=self._request.stream,
             created=int(time.time()),
             usage=self._usage(),
         )
+        if documents is None or (self._stream is not None and not self._endpoint.refuses_in_mid_stream):
+            return False
         if not self._request.stream:
             await self._whole(200, canonical.dump(documents[0]))
-            return
+            return True
         for document in documents:
             self.send(Delta(document))
-        self._batch.append(sse.DONE)
+        self._batch.append(self._endpoint.done)
         await self.flush()
         await self._end()
+        return True
 
     def _usage(self) -> Document | None:
         used = [call.usage for call in self._receipt.calls if call.usage]
@@ -174,7 +205,10 @@ class Release:
         if self._stream is None:
             await self._whole(status, canonical.dump(error), headers)
             return
-        await self._write(sse.frame(canonical.dump(error)) + sse.DONE)
+        if self._media != STREAM:  # no place for words in the middle of other bytes
+            cut(self._http)
+            return
+        await self._write(self._endpoint.failed(error, self._first, self._last, self._request))
         await self._end()
 
     async def _whole(self, status: int, body: bytes, headers: Any = None) -> None:
@@ -182,6 +216,10 @@ class Release:
         self._receipt.first_byte = time.monotonic()
         said = {**self._receipt.headers(), **(headers or {}), "content-type": JSON}
         response = web.Response(status=status, body=body, headers=said)
+        if 0 < self._compress_from <= len(body):
+            response.headers["vary"] = "accept-encoding"
+            if "gzip" in _accepted(self._http.headers.get("Accept-Encoding", "")):
+                response.enable_compression(web.ContentCoding.gzip)
         self.response = response
         async with reaching_client():
             await response.prepare(self._http)
@@ -190,7 +228,8 @@ class Release:
     async def _begin(self) -> web.StreamResponse:
         self._receipt.status = 200
         self._receipt.first_byte = time.monotonic()
-        stream = web.StreamResponse(headers={**self._receipt.headers(), **STREAM_HEADERS})
+        told = {**self._receipt.headers(), **self._receipt.upstream_headers(), **STREAM_HEADERS}
+        stream = web.StreamResponse(headers={**told, "content-type": self._media})
         await stream.prepare(self._http)
         self._stream = self.response = stream
         return stream
@@ -204,6 +243,12 @@ class Release:
         if self._stream is not None:
             async with reaching_client():
                 await self._stream.write_eof()
+
+
+def _accepted(header: str) -> set[str]:
+    """The content codings that a client takes."""
+    offers = (offer.replace(" ", "").lower().partition(";q=") for offer in header.split(","))
+    return {name for name, _, quality in offers if not quality.startswith("0") or quality.strip("0.")}
 
 
 NO_ANSWER = Fault(502, "The upstream gave no answer.", "upstream_malformed")

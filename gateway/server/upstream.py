@@ -12,9 +12,9 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import aiohttp
@@ -22,21 +22,32 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.config.model import UpstreamSettings
-from gateway.core.terms import Blame, Call, Delta, Document, Fault, Headers
-from gateway.wire import canonical, chat, sse
+from gateway.core.terms import Blame, Call, Delta, Document, Fault, Headers, Piece, Place
+from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
+from gateway.wire.endpoint import JSON, Endpoint
+from gateway.wire.endpoints import CHAT, ENDPOINTS, MODERATIONS
 from gateway.wire.fields import REQUEST_KEYS
+from gateway.wire.reader import Reader, UpstreamErrorFrame
 
-MAX_ANSWER = 10 * 1024**2  # bytes of a plain answer
-MAX_EVENT = 1024**2  # bytes of one event
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
+INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
+MAX_ERROR = 1024**2  # bytes of an error answer
 HEAD_LIMIT = 65_536  # bytes of one header line
-PATHS = {"chat": "/chat/completions", "moderations": "/moderations"}
+ASKED: dict[str, Endpoint] = {"chat": CHAT, "moderations": MODERATIONS}  # by checks
 
 FORWARDED = ("idempotency-key", "x-client-request-id", "traceparent", "tracestate", "openai-beta")
 FORWARDED_WITH_KEY = ("openai-organization", "openai-project")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,1024}\Z")
 _NUMBER = re.compile(r"\d{1,8}(\.\d{1,6})?\Z")
+_SPAN = re.compile(r"(\d{1,6}(\.\d{1,6})?(ms|s|m|h|d)?){1,5}\Z")  # 6m0s, 20ms, 1
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+LIMITS = {
+    f"x-ratelimit-{word}-{unit}": _SPAN if word == "reset" else _NUMBER
+    for word in ("limit", "remaining", "reset")
+    for unit in ("requests", "tokens")
+} | {"openai-processing-ms": _NUMBER}
+ID_HEADER = "x-request-id"
 
 KEPT_STATUSES = frozenset({400, 404, 409, 413, 415, 422, 429})
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -74,10 +85,11 @@ class CallRecord:
     ended: float | None = None
     usage: Document | None = None
     cancelled: bool = False
+    headers: dict[str, str] = field(default_factory=dict)  # of the answer: validated, rendered anew
 
 
 class Upstream(Protocol):
-    """One place that answers chat requests."""
+    """One place that answers requests of every endpoint."""
 
     def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
         """Deltas as they come; returns when the answer is complete, else raises UpstreamError."""
@@ -134,7 +146,7 @@ class HttpUpstream:
         assert settings.base_url is not None
         self._settings = settings
         self._session = session
-        self._urls = {endpoint: URL(settings.base_url + path, encoded=True) for endpoint, path in PATHS.items()}
+        self._urls = {path: URL(settings.base_url + path, encoded=True) for path in ENDPOINTS}
         self._budget = RetryBudget()
 
     async def close(self) -> None:
@@ -183,38 +195,51 @@ class HttpUpstream:
         self, call: Call, headers: Headers, record: CallRecord, until: float
     ) -> AsyncGenerator[Delta, None]:
         first = min(until, time.monotonic() + self._settings.timeout.first_token)
-        response = await self._post(call.endpoint, call.document, headers, first)
+        endpoint = ENDPOINTS[call.path]
+        response = await self._send(endpoint, call.document, headers, first)
         record.status = response.status
-        reader = chat.Reader(stream=call.stream)
+        answer = _Answer(endpoint, endpoint.reader(call.document, stream=call.stream), response, call.stream)
         try:
             await self._refuse_status(response, first)
-            kind = response.content_type
-            if kind == "text/event-stream" and call.stream:
-                async with aclosing(self._streamed(response, reader, first, until)) as deltas:
-                    async for delta in deltas:
-                        record.usage = reader.usage
-                        yield delta
-            elif kind == "application/json":
-                document = await self._whole(response, first)
-                for delta in _plain(document, reader, stream=call.stream):
-                    record.usage = reader.usage
-                    yield delta
-            else:
-                raise UpstreamError(MALFORMED)
-            if closing := reader.closing():
+            record.headers, request_id = _told(response.headers)
+            async with aclosing(self._deltas(answer, first, until)) as deltas:
+                async for delta in deltas:
+                    record.usage = answer.reader.usage
+                    yield replace(delta, pieces=(*request_id, *delta.pieces)) if request_id else delta
+                    request_id = ()
+            if closing := answer.reader.closing():
                 yield Delta(None, closing)
             response.release()  # closes it as well, unless it was read to its end
         finally:
             response.close()
 
-    async def _post(self, endpoint: str, document: Document, headers: Headers, until: float) -> aiohttp.ClientResponse:
+    def _deltas(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
+        """By what the upstream sent, not by what was asked: a stream may come as JSON and the reverse."""
+        media = answer.response.content_type
+        if media == "text/event-stream":
+            return self._streamed(answer, first, until) if answer.stream else self._gathered(answer, first, until)
+        if media == JSON:
+            return self._plain(answer, first)
+        if answer.endpoint.raw_media is not None and answer.endpoint.raw_media.match(media) and not answer.stream:
+            return self._raw(answer, media, first, until)
+        raise UpstreamError(MALFORMED)
+
+    async def _send(
+        self, endpoint: Endpoint, document: Document, headers: Headers, until: float
+    ) -> aiohttp.ClientResponse:
         sent = self._headers(headers)
-        sent["accept"] = "text/event-stream, application/json" if document.get("stream") else "application/json"
+        media, body = endpoint.encode(document)
+        if media:
+            sent["content-type"] = media
+        sent["accept"] = "text/event-stream, application/json" if endpoint.streams(document) else "application/json"
+        if endpoint.raw_media is not None:
+            sent["accept"] = "*/*"
         try:
             async with asyncio.timeout(until - time.monotonic()):
-                return await self._session.post(
-                    self._urls[endpoint],
-                    data=canonical.dump(document),
+                return await self._session.request(
+                    endpoint.method,
+                    self._urls[endpoint.path],
+                    data=body if media else None,
                     headers=sent,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout.connect),
@@ -233,7 +258,6 @@ class HttpUpstream:
         key = self._settings.api_key
         passthrough = self._settings.passes_key_through
         sent = {
-            "content-type": "application/json",
             "accept-encoding": "identity",
             "user-agent": f"outrider/{__version__}",
         }
@@ -254,7 +278,7 @@ class HttpUpstream:
         if response.status == 200:
             return
         try:
-            document = await self._whole(response, until)
+            document, _ = await _document(response, until, MAX_ERROR)
         except UpstreamError:
             document = {}
         wait = _seconds(response.headers)
@@ -262,59 +286,157 @@ class HttpUpstream:
         told = refusal(response.status, document, response.headers, own_key=not self._settings.passes_key_through)
         raise UpstreamError(told, retry=retry, wait=wait)
 
-    async def _whole(self, response: aiohttp.ClientResponse, until: float) -> Document:
+    async def _plain(self, answer: _Answer, first: float) -> AsyncGenerator[Delta, None]:
+        document, size = await _document(answer.response, first, answer.endpoint.max_answer, answer.endpoint.max_values)
+        with _readable():
+            if not answer.stream:
+                read = answer.reader.delta
+                deltas = [await asyncio.to_thread(read, document) if size > INLINE else read(document)]
+            else:
+                deltas = [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
+        for delta in deltas:
+            yield delta
+
+    async def _streamed(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
+        async with aclosing(self._events(answer, first, until)) as events:
+            async for event in events:
+                with _readable():
+                    delta = answer.reader.delta(_event(event), len(event.data))
+                if delta.pieces:  # what says nothing, comments too, buys no time
+                    answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
+                yield delta
+                if answer.reader.ended:
+                    return
+        if not answer.reader.finished:
+            raise UpstreamError(CUT)
+
+    async def _gathered(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
+        """A stream that nobody asked for, as the whole answer that was asked for."""
+        reader = answer.endpoint.reader(answer.reader.asked, stream=True)
+        frames: list[Document] = []
+        async with aclosing(self._events(answer, first, until)) as events:
+            async for event in events:
+                with _readable():
+                    frames.append(reader.fit(_event(event)))
+                answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
+                if reader.ended:
+                    break
+        if not reader.finished:
+            raise UpstreamError(CUT)
+        with _readable():
+            yield answer.reader.delta(answer.endpoint.whole(frames))
+
+    async def _raw(self, answer: _Answer, media: str, first: float, until: float) -> AsyncGenerator[Delta, None]:
+        """Bytes: passed on as they come where the endpoint's answers flow, else read whole."""
+        answer.patience.until = first
         parts: list[bytes] = []
         size = 0
-        async for part in _reads(response, Patience(until)):
-            size += len(part)
-            if size > MAX_ANSWER:
+        async for data in _reads(answer.response, answer.patience):
+            size += len(data)
+            if size > (MAX_STREAM if answer.endpoint.flows else answer.endpoint.max_answer):
                 raise UpstreamError(TOO_LARGE)
-            parts.append(part)
-        try:
-            return canonical.parse_answer(b"".join(parts))
-        except Malformed:
-            raise UpstreamError(MALFORMED) from None
+            answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
+            if answer.endpoint.flows:
+                yield answer.reader.raw(media, data)
+            else:
+                parts.append(data)
+        if parts:
+            with _readable():
+                yield answer.reader.raw(media, b"".join(parts))
+        elif not size:
+            raise UpstreamError(MALFORMED)
 
-    async def _streamed(
-        self, response: aiohttp.ClientResponse, reader: chat.Reader, first: float, until: float
-    ) -> AsyncGenerator[Delta, None]:
-        """Deltas until [DONE], or a clean end after every choice had a finish reason."""
-        between = self._settings.timeout.between_tokens
-        parser = sse.Parser(MAX_EVENT)
-        patience = Patience(first)
+    async def _events(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[sse.Event, None]:
+        """Events until [DONE] or the end of the body. Empty ones are keep-alives."""
+        parser = sse.Parser(answer.endpoint.max_event)
+        answer.patience.until = first
         total = 0
         try:
-            async for data in _reads(response, patience):
+            async for data in _reads(answer.response, answer.patience):
                 total += len(data)
                 if total > MAX_STREAM:
                     raise UpstreamError(TOO_LARGE)
                 for event in parser.feed(data):
                     if event.data.strip() == b"[DONE]":
                         return
-                    delta = _delta(event, reader)
-                    if delta.pieces:  # what says nothing, comments too, buys no time
-                        patience.until = min(until, time.monotonic() + between)
-                    yield delta
+                    if event.data.strip() or event.name == "error":
+                        yield event
             for event in parser.eof():
                 if event.data.strip() == b"[DONE]":
                     return
-                yield _delta(event, reader)
+                if event.data.strip() or event.name == "error":
+                    yield event
         except sse.TooLong:
             raise UpstreamError(TOO_LARGE) from None
-        if not reader.finished:
-            raise UpstreamError(CUT)
 
     async def ask(self, endpoint: str, model: str, body: Document) -> Document:
         document = {"model": model, **body}
-        response = await self._post(endpoint, document, {}, time.monotonic() + self._settings.timeout.total)
+        until = time.monotonic() + self._settings.timeout.total
+        response = await self._send(ASKED[endpoint], document, {}, until)
         try:
-            until = time.monotonic() + self._settings.timeout.total
             await self._refuse_status(response, until)
-            answer = await self._whole(response, until)
+            answer, _ = await _document(response, until, ASKED[endpoint].max_answer)
             response.release()
         finally:
             response.close()
         return answer
+
+
+class _Answer:
+    """One response being read."""
+
+    def __init__(self, endpoint: Endpoint, reader: Reader, response: aiohttp.ClientResponse, stream: bool) -> None:  # noqa: FBT001
+        self.endpoint = endpoint
+        self.reader = reader
+        self.response = response
+        self.stream = stream  # asked for
+        self.patience = Patience(0.0)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What of an answer cannot be read is the upstream's fault."""
+    try:
+        yield
+    except UpstreamErrorFrame:
+        raise UpstreamError(ERROR_FRAME) from None
+    except Malformed:
+        raise UpstreamError(MALFORMED) from None
+
+
+def _event(event: sse.Event) -> Document:
+    """The JSON of one event; its name says no more than its `type`, unless it is an error."""
+    if event.name == "error":
+        raise UpstreamErrorFrame
+    return canonical.parse_answer(event.data)
+
+
+async def _document(
+    response: aiohttp.ClientResponse, until: float, most: int, values: int = canonical.MAX_VALUES
+) -> tuple[Document, int]:
+    """A JSON object of at most so many bytes and values, and its size in bytes."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in _reads(response, Patience(until)):
+        size += len(part)
+        if size > most:
+            raise UpstreamError(TOO_LARGE)
+        parts.append(part)
+    body = b"".join(parts)
+    with _readable():
+        if size > INLINE:
+            return await asyncio.to_thread(canonical.parse_answer, body, values), size
+        return canonical.parse_answer(body, values), size
+
+
+def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]]:
+    """What an upstream's headers tell a client: numbers, and its request id, which is text like any other."""
+    kept = {n: v for n, form in LIMITS.items() if (v := headers.get(n, "")) and form.match(v)}
+    found = headers.get(ID_HEADER, "")
+    if not _ID.match(found):
+        return kept, ()
+    kept["x-outrider-upstream-id"] = found
+    return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found),)
 
 
 async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncIterator[bytes]:
@@ -330,29 +452,6 @@ async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncI
         if not data:
             return
         yield data
-
-
-def _delta(event: sse.Event, reader: chat.Reader) -> Delta:
-    if event.name not in {"", "message"}:
-        raise UpstreamError(ERROR_FRAME if event.name == "error" else MALFORMED)
-    try:
-        return reader.delta(canonical.parse_answer(event.data), len(event.data))
-    except chat.UpstreamErrorFrame:
-        raise UpstreamError(ERROR_FRAME) from None
-    except Malformed:
-        raise UpstreamError(MALFORMED) from None
-
-
-def _plain(document: Document, reader: chat.Reader, *, stream: bool) -> list[Delta]:
-    try:
-        if not stream:
-            return [reader.delta(document)]
-        chat.Reader(stream=False).delta(document)  # must be a whole answer before it is cut into chunks
-        return [reader.delta(chunk) for chunk in chat.chunks_from_answer(document)]
-    except chat.UpstreamErrorFrame:
-        raise UpstreamError(ERROR_FRAME) from None
-    except Malformed:
-        raise UpstreamError(MALFORMED) from None
 
 
 def refusal(status: int, document: Document, headers: Mapping[str, str], *, own_key: bool) -> Fault:

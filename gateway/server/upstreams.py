@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.config.load import ConfigError
 from gateway.config.model import House
-from gateway.server.scripted import Rule, ScriptedUpstream, scripted_rules
+from gateway.server.script import Rule
+from gateway.server.scripted import ScriptedUpstream, scripted_rules
 from gateway.server.upstream import HttpUpstream, Upstream, open_session
 from gateway.yamlfile import Mistake
 

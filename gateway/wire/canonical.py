@@ -58,7 +58,7 @@ _decode = json.JSONDecoder(
 ).decode
 
 
-def _read(body: bytes) -> Document:
+def _read(body: bytes, most: int = MAX_VALUES) -> Document:
     if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Malformed("it begins with a byte order mark")
     try:
@@ -73,7 +73,7 @@ def _read(body: bytes) -> Document:
         raise Malformed(f"it is not valid JSON: line {error.lineno}, column {error.colno}") from None
     if not isinstance(document, dict):
         raise Malformed("it is not a JSON object")
-    _measure(document)
+    _measure(document, most)
     if "\\u" in text:
         _refuse_lone_surrogates(document)
     return document
@@ -87,7 +87,7 @@ def _refuse_lone_surrogates(document: Document) -> None:
         raise Malformed("a string holds half of a surrogate pair") from None
 
 
-def _measure(document: Any) -> None:
+def _measure(document: Any, most: int) -> None:
     """Refuse what is too deep or has too many values, counted without recursion."""
     level = values = 0
     layer = [document]
@@ -96,8 +96,8 @@ def _measure(document: Any) -> None:
         values += sum(map(len, layer))
         if level > MAX_DEPTH:
             raise Malformed(f"it is nested deeper than {MAX_DEPTH} levels")
-        if values > MAX_VALUES:
-            raise Malformed(f"it has more than {MAX_VALUES} values")
+        if values > most:
+            raise Malformed(f"it has more than {most} values")
         layer = [
             child
             for node in layer
@@ -116,9 +116,9 @@ def parse(body: bytes) -> Document:
         raise BadRequest(f"The body cannot be read: {error}.", code="invalid_json") from None
 
 
-def parse_answer(body: bytes) -> Document:
-    """An upstream's document, read as strictly. Raises Malformed."""
-    return _read(body)
+def parse_answer(body: bytes, most: int = MAX_VALUES) -> Document:
+    """An upstream's document of at most so many values, read as strictly. Raises Malformed."""
+    return _read(body, most)
 
 
 def dump(document: Any) -> bytes:

@@ -44,14 +44,14 @@ def fault_object(fault: Fault) -> Document:
     return error_object(fault.message, kind=fault.kind, code=fault.code, param=fault.param)
 
 
-def blocked(*, policy: str, check: str, stage: str, categories: Iterable[str], request_id: str) -> Document:
+def blocked(*, policy: str, check: str, stage: str, categories: Iterable[str], request_id: str, param: str) -> Document:
     """A policy's no. Names the policy and the check, never the text; typed so that no client retries it."""
     named = list(dict.fromkeys(categories))
     return error_object(
         f"Blocked by policy '{policy}', check '{check}' ({stage}). Request id {request_id}.",
         kind="invalid_request_error",
         code="content_filter",
-        param="messages",
+        param=param,
         moderation_details={"moderation_stage": stage, "categories": named},
         innererror={
             "code": "ResponsibleAIPolicyViolation",

@@ -89,7 +89,10 @@ class Parser:
         return Event(name, b"\n".join(data)) if data else None
 
 
-def frame(data: bytes) -> bytes:
+def frame(data: bytes, name: str = "") -> bytes:
+    """One event; `name` is a plain word of ours, never an upstream's bytes."""
+    if name:
+        return b"event: " + name.encode("ascii") + b"\ndata: " + data + b"\n\n"
     return b"data: " + data + b"\n\n"
 
 

@@ -12,19 +12,25 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from gateway.wire.fields import ENUMS, KEYS, VOCABULARY
+from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCABULARY
 
 MAX_NESTED = 3  # levels of JSON inside strings
 MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DATA_URL = re.compile(r"data:([\w.+/-]*)[^,]{0,200}?(;base64)?,", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)
+_PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\s*\Z", re.ASCII)
+_JUNK = re.compile(r"[^A-Za-z0-9+/_-]+", re.ASCII)
+_LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
+
+Steps = tuple[str, ...]
+Step = Callable[[Steps, int, Any], str]
 
 
 class Leaf(NamedTuple):
     """One string: the steps that lead to it (keys and rendered list steps), and what it says."""
 
-    steps: tuple[str, ...]
+    steps: Steps
     text: str
 
     @property
@@ -32,18 +38,18 @@ class Leaf(NamedTuple):
         return render(self.steps)
 
 
-def render(steps: tuple[str, ...]) -> str:
+def render(steps: Steps) -> str:
     """`("messages", "[0]", "content")` as `messages[0].content`."""
     return "".join(s if s[:1] in "[<" else f".{s}" for s in steps).removeprefix(".")
 
 
-def by_position(position: int, _item: Any) -> str:
+def by_position(_steps: Steps, position: int, _item: Any) -> str:
     return f"[{position}]"
 
 
-def leaves(document: Any, step: Callable[[int, Any], str] = by_position) -> Iterator[Leaf]:
+def leaves(document: Any, step: Step = by_position, base: Steps = ()) -> Iterator[Leaf]:
     """Every string leaf and every key that the protocol does not define, in document order."""
-    stack: list[tuple[tuple[str, ...], Any]] = [((), document)]
+    stack: list[tuple[Steps, Any]] = [(base, document)]
     while stack:
         steps, node = stack.pop()
         if isinstance(node, str):
@@ -52,24 +58,69 @@ def leaves(document: Any, step: Callable[[int, Any], str] = by_position) -> Iter
         elif isinstance(node, dict):
             for key in node:
                 if key not in KEYS:
-                    yield Leaf((*steps, f"<key {len(key)}>"), key)
+                    yield Leaf((*steps, "<key>"), key)
             stack += [((*steps, key), value) for key, value in reversed(node.items())]
         elif isinstance(node, list):
             if steps and steps[-1] == "bytes":
                 yield Leaf(steps, _from_bytes(node))
-            stack += [((*steps, step(i, item)), item) for i, item in reversed(list(enumerate(node)))]
+            stack += [
+                ((*steps, step(steps, i, item)), item)
+                for i, item in reversed(list(enumerate(node)))
+                if isinstance(item, str | dict | list)
+            ]
 
 
-def _is_protocol(steps: tuple[str, ...], text: str) -> bool:
-    if text not in VOCABULARY:
-        return False
-    name = next((s for s in reversed(steps) if s[:1] != "["), "")
-    return name in ENUMS
+def name_of(steps: Steps) -> str:
+    """The nearest key above a string: of `input[0].text` it is `text`, of `stop[1]` it is `stop`."""
+    return next((s for s in reversed(steps) if s[:1] != "["), "")
+
+
+def _is_protocol(steps: Steps, text: str) -> bool:
+    return text in VOCABULARY and name_of(steps) in ENUMS
 
 
 def _from_bytes(numbers: list[Any]) -> str:
     """The byte lists of logprobs spell the text again."""
     return bytes(n for n in numbers if type(n) is int and 0 <= n < 256).decode("utf-8", "replace")
+
+
+def texts_of(leaf: Leaf) -> Iterator[tuple[str, str]]:
+    """(step, text) of every form in which a string can be read; none where it is certainly no text."""
+    what, text_too = unread(leaf)
+    if what is None:
+        yield "", leaf.text
+        yield from hidden(leaf.text)
+    elif text_too:
+        yield "", leaf.text
+        if (plain := decoded(leaf.text, lenient=True)) is not None:
+            yield "<decoded>", plain
+
+
+def unread(leaf: Leaf) -> tuple[str | None, bool]:
+    """What of a string stays unread ("an image"; "": nothing; None: it is no payload), and whether it is text too."""
+    steps, text = leaf
+    what = _payload(steps, text)
+    if what is None:
+        return None, True
+    if len(text) < SURE or not _PAYLOAD.match(text, _payload_start(text)):
+        return ("" if decoded(text, lenient=True) is not None else what), True
+    return ("", True) if decoded(text, lenient=True) is not None else (what, False)
+
+
+def _payload(steps: Steps, text: str) -> str | None:
+    """What a string under a payload's key is: "" for numbers; None: text like any other."""
+    name = name_of(steps)
+    if name in LINKED or (name == "url" and (steps[0] == "data" or not LINKED.isdisjoint(steps))):
+        return "an image or a file"
+    what, least = PAYLOADS.get(name, (None, 0))
+    if what is None or len(text) >= least or (name == "data" and not AUDIO.isdisjoint(steps)):
+        return what
+    return None
+
+
+def _payload_start(text: str) -> int:
+    url = _DATA_URL.match(text)
+    return url.end() if url else 0
 
 
 def hidden(text: str) -> Iterator[tuple[str, str]]:
@@ -81,7 +132,7 @@ def hidden(text: str) -> Iterator[tuple[str, str]]:
         yield "<json>", "\n".join(found)
     elif "\\u" in text:
         yield "<unescaped>", _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text).encode("utf-8", "replace").decode()
-    if (plain := _decoded(text)) is not None:
+    if (plain := decoded(text)) is not None:
         yield "<decoded>", plain
 
 
@@ -119,18 +170,33 @@ def _strings_of(text: str) -> list[str]:
     return found
 
 
-def _decoded(text: str) -> str | None:
-    """The text inside a data URL or a base64 payload; None where there is none to read."""
-    url = _DATA_URL.match(text)
-    payload = text[url.end() :] if url else text
-    if url and not url[2]:
+def decoded(text: str, *, lenient: bool = False) -> str | None:
+    """The text inside a data URL or a base64 payload; None where there is none to read.
+
+    Lenient: like decoders that skip what is not base64. For strings that some decoder will get.
+    """
+    start = _payload_start(text)
+    payload = text[start:]
+    if start and not text[:start].endswith(";base64,"):
         return payload
-    if not _BASE64.match(payload):
+    if _BASE64.match(payload):
+        payload = payload.strip()
+    elif lenient and not _LINK.match(text):
+        payload = _JUNK.sub("", payload)
+    else:
         return None
     try:
-        raw = base64.b64decode(payload.strip().translate(_URL_SAFE) + "=" * (-len(payload.strip()) % 4))
-        plain = raw.decode("utf-8")
+        raw = base64.b64decode(payload.translate(_URL_SAFE) + "=" * (-len(payload) % 4))
     except (binascii.Error, ValueError):
+        return None
+    return readable(raw) if raw else None
+
+
+def readable(raw: bytes) -> str | None:
+    """Bytes that are text, as text; None for anything else."""
+    try:
+        plain = raw.decode("utf-8")
+    except ValueError:
         return None
     return plain if plain.isprintable() or "\n" in plain else None
 

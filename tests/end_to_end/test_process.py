@@ -170,11 +170,14 @@ async def test_a_bad_request_is_an_openai_error_and_never_a_500(tmp_path):
 HEADS = [
     (b"GET /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 405),
     (b"POST /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n", 404),
-    (b"POST /v1/chat/completions/ HTTP/1.1\r\nhost: x\r\n\r\n", 404),
-    (b"POST //v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"POST /v1/chat/completions/ HTTP/1.1\r\nhost: x\r\n\r\n", 400),  # served: it has no body
+    (b"POST //v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 400),
     (b"POST /V1/Chat/Completions HTTP/1.1\r\nhost: x\r\n\r\n", 404),
     (b"POST /v1/%63hat/completions HTTP/1.1\r\nhost: x\r\n\r\n", 404),
-    (b"POST /v1/responses HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"DELETE /v1/responses HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+    (b"GET /v1/responses/resp_1 HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"POST /v1/files HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\r\n", 405),
     (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
     (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json; charset=utf-16\r\ncontent-length: 2\r\n\r\n{}",

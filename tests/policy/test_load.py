@@ -47,7 +47,16 @@ MISTAKES = [
     ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
     ("policy: p\nchecks: {secrets: {}}", ":2:10: ", "kind 'secrets' is not available"),
     ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
-    ("policy: p\nopaque: block\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "not available"),
+    (
+        "policy: p\nfor: {endpoints: [chat, respones]}\nchecks: {a: {use: keywords, words: [x]}}",
+        ":2:25: ",
+        "no endpoint 'respones', did you mean 'responses'?",
+    ),
+    (
+        "policy: p\nopaque: block\nchecks: {opaque: {use: keywords, words: [x]}}",
+        ":3:10: ",
+        "brings a check of this name",
+    ),
     ("policy: p\nfor: {keys: [x]}\nchecks: {a: {use: keywords, words: [x]}}", ":2:7: ", "not available"),
     ("policy: p\nchecks: {a: &x {use: keywords, words: [x]}, b: *x}", ":2:13: ", "anchors and aliases"),
     ("policy: !!python/name:os.system p\nchecks: {}", ":1:9: ", "tags are not supported"),

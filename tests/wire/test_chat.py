@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.terms import Place
-from gateway.wire import chat
 from gateway.wire.canonical import Malformed
+from gateway.wire.chat import Chat
 from gateway.wire.errors import BadRequest
+from gateway.wire.reader import UpstreamErrorFrame
 
+CHAT = Chat()
 MARKER = "FORBIDDEN-7Q"
 PATHS = json.loads(Path(__file__).with_name("chat_paths.json").read_text())["schemas"]
 REQUEST = [*PATHS["CreateChatCompletionRequest"], "$.unknown", "$.messages[].vendor.deep[].field", "$.messages[].content[].x_new.text",
@@ -53,7 +55,7 @@ def request(extra):
 
 
 def read(document):
-    return chat.read_request(document if isinstance(document, bytes) else json.dumps(document).encode())
+    return CHAT.read(document if isinstance(document, bytes) else json.dumps(document).encode())
 
 
 def asked(**message):
@@ -79,7 +81,7 @@ def answer(extra, *, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ANSWER)
 def test_a_marker_in_every_path_of_an_answer_is_seen(path, stream):
-    reader = chat.Reader(stream=stream)
+    reader = CHAT.reader({}, stream=stream)
     pieces = reader.delta(answer(planted(path), stream=stream)).pieces
     assert any(MARKER in p.text for p in (*pieces, *reader.closing()))
 
@@ -99,7 +101,7 @@ APPENDED = [p for p in ANSWER if p.startswith("$.choices[].message") and "audio.
 @given(cuts=st.lists(st.integers(0, len(MARKER)), max_size=4))
 def test_a_marker_that_is_cut_over_chunks_is_whole_in_its_channel(path, cuts):
     bounds = [0, *sorted(cuts), len(MARKER)]
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     parts = [MARKER[a:b] for a, b in itertools.pairwise(bounds)]
     deltas = [reader.delta(answer(planted(path, part), stream=True)) for part in parts]
     assert any(MARKER in text for text in channels(deltas).values())
@@ -107,7 +109,7 @@ def test_a_marker_that_is_cut_over_chunks_is_whole_in_its_channel(path, cuts):
 
 def test_tokens_and_bytes_of_logprobs_are_read():
     tokens = [{"token": "?", "bytes": list(part.encode()), "top_logprobs": []} for part in ("FORBID", "DEN-7Q")]
-    reader = chat.Reader(stream=False)
+    reader = CHAT.reader({}, stream=False)
     document = answer({"choices": [{"logprobs": {"content": tokens}}]}, stream=False)
     document["choices"][0]["logprobs"]["content"] = tokens
     assert any(MARKER in text for text in channels([reader.delta(document)]).values())
@@ -116,7 +118,7 @@ def test_tokens_and_bytes_of_logprobs_are_read():
 @pytest.mark.parametrize("holder", ["tool_calls", "content"])
 def test_escaped_arguments_are_read_decoded_at_the_end(holder):
     hidden = '{"q": "\\u0046ORBIDDEN-7Q"}'
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     for part in (hidden[:9], hidden[9:]):
         delta = (
             {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}
@@ -129,14 +131,14 @@ def test_escaped_arguments_are_read_decoded_at_the_end(holder):
 
 
 def test_only_what_may_be_json_is_kept():
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     for text in ("  ", "\n", '{"a":', '"\\u0046ORBIDDEN-7Q"}'):
         reader.delta({"choices": [{"index": 0, "delta": {"content": text, "reasoning": f"so {text}"}}]})
     assert [(p.channel, MARKER in p.text) for p in reader.closing()] == [("choices[0].delta.content<json>", True)]
 
 
 def test_choices_and_tool_calls_have_channels_of_their_own():
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     calls = [{"index": i, "function": {"arguments": str(i)}} for i in (0, 1)]
     deltas = [
         reader.delta({"choices": [{"index": i, "delta": {"content": f"c{i}", "tool_calls": calls}}]}) for i in (1, 0)
@@ -148,7 +150,7 @@ def test_choices_and_tool_calls_have_channels_of_their_own():
 
 
 def test_what_is_said_in_every_chunk_is_read_once():
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     sizes = [len(reader.delta({"id": "same", "model": "m", "choices": []}).pieces) for _ in range(3)]
     assert sizes == [2, 0, 0]
 
@@ -229,13 +231,13 @@ def test_any_extra_field_is_read_or_refused_and_every_string_of_it_seen(extra):
 
 def test_the_forwarded_document_is_the_checked_one_with_the_upstreams_model():
     request = read({**asked(content="x"), "stream": True, "stream_options": {"include_obfuscation": False}})
-    sent = chat.forward(request, "theirs")
+    sent = CHAT.forward(request, "theirs")
     assert sent == {
         **request.document,
         "model": "theirs",
         "stream_options": {"include_obfuscation": False, "include_usage": True},
     }
-    assert not chat.wants_usage(request)
+    assert not CHAT.wants_usage(request.document)
 
 
 @pytest.mark.parametrize(
@@ -251,22 +253,22 @@ def test_the_forwarded_document_is_the_checked_one_with_the_upstreams_model():
 )
 def test_an_answer_without_the_shape_of_one_is_malformed(frame):
     with pytest.raises(Malformed):
-        chat.Reader(stream=False).delta(frame)
+        CHAT.reader({}, stream=False).delta(frame)
 
 
 def test_frames_are_made_fit_for_clients():
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     assert reader.delta({"id": "x", "error": None}).frame == {"id": "x", "choices": []}
     frame = reader.delta({"choices": [{"index": 0, "delta": None}]}).frame
     assert frame["choices"][0]["delta"] == {}
     frame = reader.delta({"choices": [{"index": 0, "delta": {"role": "bot"}}]}).frame
     assert frame["choices"][0]["delta"]["role"] == "assistant"
-    with pytest.raises(chat.UpstreamErrorFrame):
+    with pytest.raises(UpstreamErrorFrame):
         reader.delta({"error": "text"})
 
 
 def test_finished_when_every_choice_has_said_why():
-    reader = chat.Reader(stream=True)
+    reader = CHAT.reader({}, stream=True)
     assert not reader.finished
     for index, reason in ((0, None), (1, "stop")):
         reader.delta({"choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
@@ -310,11 +312,11 @@ frames = st.fixed_dictionaries(
 
 @given(st.lists(frames, max_size=3), st.booleans())
 def test_any_answer_is_read_or_malformed(some, stream):
-    reader = chat.Reader(stream=stream)
+    reader = CHAT.reader({}, stream=stream)
     for frame in some:
         try:
             delta = reader.delta(frame)
-        except (Malformed, chat.UpstreamErrorFrame):
+        except (Malformed, UpstreamErrorFrame):
             continue
         for choice in delta.frame["choices"]:
             assert isinstance(choice["index"], int)
@@ -333,4 +335,4 @@ def test_any_body_is_read_or_refused(document):
     except BadRequest as refusal:
         assert refusal.status == 400
         return
-    assert chat.forward(request, "m")["model"] == "m"
+    assert CHAT.forward(request, "m")["model"] == "m"

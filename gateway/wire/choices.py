@@ -1,0 +1,157 @@
+"""What chat and text completions share: answers made of choices.
+
+A stream cuts text anywhere, so every string under a choice continues the channel of its path: a
+word that is split over chunks is whole in its channel, in unknown fields as well. Strings outside
+the choices (ids, names) are said once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.core.terms import Document, Place, Request
+from gateway.wire.canonical import Malformed
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.fields import ANSWER
+from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
+from gateway.wire.walk import Steps, leaves
+
+SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
+
+
+class ChoicesReader(Reader):
+    """Reads answers and chunks that hold `choices`; `body` names the object in a choice that holds its message."""
+
+    body: str | None = None
+
+    def __init__(self, asked: Document, *, stream: bool) -> None:
+        super().__init__(asked, stream=stream)
+        self._choices: dict[int, bool] = {}  # index -> has a finish reason
+
+    @property
+    def finished(self) -> bool:
+        """Every choice seen so far has said why it ended."""
+        return bool(self._choices) and all(self._choices.values())
+
+    def fit(self, document: Document) -> Document:
+        if document.get("error") is not None:
+            raise UpstreamErrorFrame
+        frame = {key: value for key, value in document.items() if key != "error"}
+        choices = frame.get("choices")
+        if choices is None and self.stream:
+            choices = []
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise Malformed("'choices' is not a list of objects")
+        if not choices and not self.stream:
+            raise Malformed("'choices' is empty")
+        frame["choices"] = [self._fit_choice(i, choice) for i, choice in enumerate(choices)]
+        if isinstance(frame.get("usage"), dict):
+            self.usage = frame["usage"]
+        return frame
+
+    def _fit_choice(self, position: int, choice: Document) -> Document:
+        index = choice.get("index")
+        if type(index) is not int:
+            index = position
+        self._choices[index] = self._choices.get(index, False) or choice.get("finish_reason") is not None
+        return {**choice, "index": index, **self.fit_body(choice)}
+
+    def fit_body(self, choice: Document) -> Document:
+        """The fields of a choice that must have a shape, so made. Raises Malformed."""
+        raise NotImplementedError
+
+    def said(self, frame: Document) -> Iterator[Said]:
+        for leaf in leaves(frame, grown):
+            place, runs = channel_of(leaf.steps)
+            yield Said(leaf, place, Manner.RUNS if runs else Manner.ONCE)
+
+
+def channel_of(steps: Steps) -> tuple[Place, bool]:
+    """The place of an answer's string, and whether it continues what came before at its path."""
+    if steps[0] != "choices" or len(steps) < 3:
+        return Place.OTHER_OUTPUT, False
+    if steps[2] in {"delta", "message"}:
+        name = steps[3] if len(steps) > 3 else ""
+        if name == "audio" and steps[-1] == "transcript":
+            return Place.TRANSCRIPT, True
+        return ANSWER.get(name, Place.OTHER_OUTPUT), True
+    if steps[2] == "logprobs" and len(steps) > 3:
+        return ANSWER.get(steps[3], Place.OTHER_OUTPUT), True
+    if steps[2] == "text":
+        return Place.CONTENT, True
+    return Place.OTHER_OUTPUT, steps[2] != "finish_reason"
+
+
+class Choices(Endpoint):
+    """An endpoint whose answers hold choices and whose streams tell usage only when asked."""
+
+    def wants_usage(self, document: Document) -> bool:
+        options = document.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    def forward(self, request: Request, model: str) -> Document:
+        """As every endpoint, and usage is asked for: the receipt tells it."""
+        document = super().forward(request, model)
+        if request.stream:
+            document["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+        return document
+
+    def for_client(self, request: Request, frame: Document) -> Document | None:
+        """Usage that only we asked for stays here."""
+        if "usage" not in frame or not request.stream or self.wants_usage(request.document):
+            return frame
+        if frame.get("choices") == []:
+            return None
+        return {key: value for key, value in frame.items() if key != "usage"}
+
+    def gather(self, chunks: list[Document], body: str | None) -> Document:
+        """Chunks as one answer: strings continue each other, other values replace each other."""
+        whole: Document = {}
+        choices: dict[int, Document] = {}
+        for chunk in chunks:
+            _grow(whole, {k: v for k, v in chunk.items() if k != "choices"})
+            for position, choice in enumerate(chunk["choices"]):
+                kept = choices.setdefault(choice.get("index", position), {})
+                _grow(kept, {("message" if k == "delta" else k): v for k, v in choice.items()})
+        if not choices:
+            raise Malformed("the stream held no choice")
+        for choice in choices.values():
+            if body is not None:
+                choice[body] = {"content": None, **choice.get(body, {}), "role": "assistant"}
+        return {**whole, "choices": [choices[index] for index in sorted(choices)]}
+
+
+def _grow(into: Document, more: Document) -> None:
+    for key, value in more.items():
+        old = into.get(key)
+        if old is None:
+            into[key] = _grown_list([], value) if isinstance(value, list) else _copy(value)
+        elif isinstance(old, str) and isinstance(value, str) and key not in SAID_ONCE:
+            into[key] = old + value
+        elif isinstance(old, dict) and isinstance(value, dict):
+            _grow(old, value)
+        elif isinstance(old, list) and isinstance(value, list):
+            into[key] = _grown_list(old, value)
+        elif value is not None:
+            into[key] = value
+
+
+def _copy(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    made: Document = {}
+    _grow(made, value)
+    return made
+
+
+def _grown_list(old: list[Any], more: list[Any]) -> list[Any]:
+    """Elements with an `index` grow in their place, others follow."""
+    for item in more:
+        index = item.get("index") if isinstance(item, dict) else None
+        kept = next((o for o in old if type(index) is int and isinstance(o, dict) and o.get("index") == index), None)
+        if kept is None:
+            old.append(_copy(item))
+        else:
+            _grow(kept, item)
+    return old

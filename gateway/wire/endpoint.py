@@ -1,0 +1,160 @@
+"""What every endpoint is: how its requests are read and forwarded, its answers followed, its events told."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from gateway.core.terms import Document, Passage, Place, Request
+from gateway.wire import canonical, sse, walk
+from gateway.wire.canonical import Malformed
+from gateway.wire.errors import BadRequest
+from gateway.wire.fields import REFERENCES, REQUEST_TOP
+from gateway.wire.reader import Reader
+from gateway.wire.walk import Leaf, Steps, leaves
+
+JSON = "application/json"
+MiB = 1024**2
+Spoken = Literal["message", "refusal"]
+_EVENT = re.compile(r"[a-z][a-z0-9_.]{0,80}\Z")
+
+
+class Endpoint:
+    """One endpoint. Only `read` sees a client's bytes; only `frame` and `encode` make bytes."""
+
+    name: ClassVar[str]  # as `for.endpoints` of a policy and a receipt name it
+    path: ClassVar[str]  # below the base URL; unique
+    keys: ClassVar[frozenset[str]]  # top-level fields of a request
+    param: ClassVar[str] = "input"  # the field that a block names
+    method: ClassVar[str] = "POST"
+    media: ClassVar[frozenset[str]] = frozenset({JSON})  # of request bodies
+    raw_media: ClassVar[re.Pattern[str] | None] = None  # of answers that are not JSON
+    flows: ClassVar[bool] = False  # such an answer is passed on as it comes
+    needs_model: ClassVar[bool] = True
+    done: ClassVar[bytes] = sse.DONE  # how an event stream ends
+    refuses_in_mid_stream: ClassVar[bool] = True  # a refusal can follow what has been said
+    max_answer: ClassVar[int] = 10 * MiB  # bytes of a plain answer
+    max_values: ClassVar[int] = canonical.MAX_VALUES  # of a plain answer
+    max_event: ClassVar[int] = MiB  # bytes of one event
+
+    # --- requests
+
+    def read(self, body: bytes, content_type: str = JSON) -> Request:
+        """A request from its bytes. Raises BadRequest."""
+        document = self.parse(body, content_type)
+        _refuse_confusable_keys(document, self.keys)
+        self.check(document)
+        model = self.model_of(document)
+        found = tuple(self.passages(document))
+        return Request(self.name, model, self.streams(document), document, found)
+
+    def parse(self, body: bytes, content_type: str) -> Document:
+        return canonical.parse(body)
+
+    def check(self, document: Document) -> None:
+        """Refuse what has not the shape of a request, with the field's name. Raises BadRequest."""
+
+    def model_of(self, document: Document) -> str:
+        model = document.get("model")
+        if model is None and not self.needs_model:
+            return ""
+        if not isinstance(model, str) or not model.strip():
+            raise invalid("model", "must be a name")
+        return model
+
+    def streams(self, document: Document) -> bool:
+        """Whether the answer is asked for as an event stream."""
+        stream = document.get("stream")
+        if not isinstance(stream, bool | None):
+            raise invalid("stream", "must be true or false")
+        return bool(stream)
+
+    def place(self, steps: Steps, document: Document) -> Place:
+        """The place of a request's string."""
+        return REQUEST_TOP[self.name].get(steps[0], Place.OTHER_INPUT)
+
+    def passages(self, document: Document) -> Iterator[Passage]:
+        """Every text of a request: as it stands, and decoded where it is wrapped; and what is unread."""
+        for leaf in leaves(document):
+            yield from self.passages_of(leaf, document)
+
+    def passages_of(self, leaf: Leaf, document: Document) -> Iterator[Passage]:
+        place, path = self.place(leaf.steps, document), leaf.path
+        for step, text in walk.texts_of(leaf):
+            yield Passage(path + step, place, text)
+        missing = walk.unread(leaf)[0] or REFERENCES.get(walk.name_of(leaf.steps), "")
+        if missing:
+            yield Passage(path, Place.UNREAD_INPUT, missing)
+
+    def forward(self, request: Request, model: str) -> Document:
+        """What the upstream gets: the checked document with its own name for the model."""
+        return {**request.document, "model": model} if model else dict(request.document)
+
+    def encode(self, document: Document) -> tuple[str, bytes]:
+        """A document as the bytes of a request: content type, body."""
+        return JSON, canonical.dump(document)
+
+    # --- answers
+
+    def reader(self, asked: Document, *, stream: bool) -> Reader:
+        """What follows one answer to `asked`."""
+        raise NotImplementedError
+
+    def chunks(self, document: Document) -> list[Document]:
+        """A whole answer as the events of a stream, for an upstream that did not stream. Raises Malformed."""
+        raise Malformed("it is not a stream")
+
+    def whole(self, chunks: list[Document]) -> Document:
+        """The events of a stream as a whole answer, for an upstream that streamed unasked. Raises Malformed."""
+        raise Malformed("it is a stream")
+
+    def for_client(self, request: Request, frame: Document) -> Document | None:
+        """A released event as the client asked for it; None: not at all."""
+        return frame
+
+    def frame(self, document: Document) -> bytes:
+        """One event as bytes."""
+        return sse.frame(canonical.dump(document))
+
+    def failed(self, error: Document, first: Document, last: Document, request: Request) -> bytes:
+        """How a stream under way tells an error; `first` and `last` are events that the client has."""
+        return sse.frame(canonical.dump(error)) + sse.DONE
+
+    def refused(
+        self, way: Spoken, *, text: str, request: Request, request_id: str, created: int, usage: Document | None
+    ) -> list[Document] | None:
+        """A block as an answer: the policy's own words, one document or a stream's; None: only an error can say it."""
+        return None
+
+
+class Events(Endpoint):
+    """An endpoint whose events are told apart by their `type`."""
+
+    def frame(self, document: Document) -> bytes:
+        said = document.get("type")
+        name = said if isinstance(said, str) and _EVENT.match(said) else ""
+        return sse.frame(canonical.dump(document), name)
+
+
+def invalid(param: str, problem: str) -> BadRequest:
+    return BadRequest(f"'{param}' {problem}.", param=param, code="invalid_value")
+
+
+def _refuse_confusable_keys(document: Mapping[str, Any], known: frozenset[str]) -> None:
+    for key in document:
+        plain = unicodedata.normalize("NFKC", key).strip().casefold()
+        if key not in known and plain in known:
+            raise BadRequest(f"A key looks like '{plain}' but is not it.", param=plain, code="unknown_parameter")
+
+
+def check_count(document: Document, name: str, most: int) -> None:
+    n = document.get(name)
+    if n is not None and (type(n) is not int or not 1 <= n <= most):
+        raise invalid(name, f"must be a whole number from 1 to {most}")
+
+
+def check_object(document: Document, name: str) -> None:
+    if not isinstance(document.get(name), dict | None):
+        raise invalid(name, "must be an object")

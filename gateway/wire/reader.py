@@ -1,0 +1,200 @@
+"""Follows one answer and says every text that it adds, however often and in whatever pieces it comes.
+
+A *channel* is one running text: choice 0's content, an item's arguments. A string relates to its
+channel in one of three manners: it goes on (a delta), it says the whole again (`.done` and
+`completed` repeat what the deltas said), or it is said once (ids, names). What is repeated is not
+read twice, but its frame waits for the verdict on the text that it repeats; what only pretends to
+repeat is a text of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from gateway.core.terms import Delta, Document, Piece, Place
+from gateway.wire import walk
+from gateway.wire.canonical import Malformed
+from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, render
+
+
+class UpstreamErrorFrame(ValueError):
+    """The upstream sent an error object where an answer was expected."""
+
+
+class Raw(NamedTuple):
+    """A part of an answer that is not JSON: its media type, rendered anew, and its bytes."""
+
+    media: str
+    data: bytes
+
+
+class Manner(Enum):
+    RUNS = auto()
+    WHOLE = auto()
+    ONCE = auto()
+
+
+class Said(NamedTuple):
+    leaf: Leaf
+    place: Place
+    manner: Manner
+
+
+class Reader:
+    """Reads one upstream answer, frame by frame or whole, and keeps what its end needs."""
+
+    repeats = False  # texts are said again as wholes, so what was said is kept
+
+    def __init__(self, asked: Document, *, stream: bool) -> None:
+        self.asked = asked  # the request that is answered
+        self.stream = stream
+        self.usage: Document | None = None
+        self._once: set[tuple[str, str]] = set()
+        self._wrapped: dict[str, _Wrapped] = {}  # by channel
+        self._running: dict[str, _Running] = {}  # by channel
+        self._unread: set[str] = set()
+
+    @property
+    def finished(self) -> bool:
+        """The frames themselves say that the answer is complete."""
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """A frame has come after which nothing follows."""
+        return False
+
+    def fit(self, document: Document) -> Document:
+        """The frame as a client may have it. Raises Malformed, UpstreamErrorFrame."""
+        raise NotImplementedError
+
+    def said(self, frame: Document) -> Iterator[Said]:
+        """Every string of a frame with its place and manner."""
+        raise NotImplementedError
+
+    def delta(self, document: Document, size: int = 0) -> Delta:
+        """One frame, with every text that it adds. Raises Malformed, UpstreamErrorFrame."""
+        frame = self.fit(document)
+        return Delta(frame, tuple(self._pieces(frame)), size)
+
+    def raw(self, media: str, data: bytes) -> Delta:
+        """A part of an answer that is not JSON. Raises Malformed where none is expected."""
+        raise Malformed("it is not JSON")
+
+    def closing(self) -> tuple[Piece, ...]:
+        """Texts that are only readable at the end: what complete JSON says once it is decoded."""
+        return tuple(
+            Piece(channel + step, kept.place, text)
+            for channel, kept in self._wrapped.items()
+            for step, text in kept.hidden()
+        )
+
+    def _pieces(self, frame: Document) -> Iterator[Piece]:
+        wholes: dict[tuple[str, Place], list[str]] = {}
+        for leaf, place, manner in self.said(frame):
+            channel = render(leaf.steps)
+            if place not in _RUNNING_TEXT:
+                what, is_text = walk.unread(leaf)
+                if what:
+                    yield self._left_unread(channel, what)
+                if not is_text:
+                    continue
+            if manner is Manner.RUNS:
+                yield self._run(channel, place, leaf.text)
+            elif manner is Manner.WHOLE:
+                wholes.setdefault((channel, place), []).append(leaf.text)
+            else:
+                yield from self._say_once(channel, place, leaf.text)
+        for (channel, place), texts in wholes.items():
+            yield from self._again(channel, place, "".join(texts))
+
+    def _left_unread(self, channel: str, what: str) -> Piece:
+        new = channel not in self._unread
+        self._unread.add(channel)
+        return Piece(channel, Place.UNREAD_OUTPUT, what if new else "")
+
+    def _run(self, channel: str, place: Place, text: str) -> Piece:
+        """Keep what may turn out to be JSON: arguments, and whatever begins like it."""
+        if self.repeats:
+            kept_text = self._running.setdefault(channel, _Running(place))
+            if kept_text.place is not place:  # the same place of the answer under another name
+                channel = f"{channel}<{place}>"
+                kept_text = self._running.setdefault(channel, _Running(place))
+            kept_text.add(text)
+        kept = self._wrapped.get(channel)
+        if kept is None:
+            begins = place is Place.TOOL_CALL or text.lstrip()[:1] in {"{", "[", ""}
+            kept = self._wrapped[channel] = _Wrapped(place, begins)
+        kept.add(text)
+        return Piece(channel, place, text)
+
+    def _say_once(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
+        if (channel, text) in self._once:
+            return
+        self._once.add((channel, text))
+        yield Piece(channel, place, f"\n{text}")
+        for step, other in hidden(text):
+            yield Piece(channel + step, place, f"\n{other}")
+
+    def _again(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
+        known = self._running.get(channel)
+        if known is None or (known.place is place and known.begins(text)):
+            yield self._run(channel, place, text[known.size :] if known else text)
+        else:
+            yield Piece(channel, place, "")  # its frame waits for what it claims to repeat
+            yield from self._say_once(f"{channel}<again>", place, text)
+
+
+# Ordinary text of a model: never a payload, whatever it looks like.
+_RUNNING_TEXT = frozenset({Place.CONTENT, Place.REASONING, Place.REFUSAL, Place.TRANSCRIPT, Place.TOOL_CALL})
+
+
+class _Running:
+    """What one channel has said so far, for a comparison that costs no more than what is compared."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.size = 0
+        self._texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        self.size += len(text)
+        self._texts.append(text)
+
+    def begins(self, text: str) -> bool:
+        """Whether `text` is what was said, or that and more."""
+        if len(text) < self.size:
+            return False
+        self._texts = ["".join(self._texts)]
+        return text.startswith(self._texts[0])
+
+
+class _Wrapped:
+    """One channel that may hold JSON, kept until its end; nothing is kept of one that does not."""
+
+    def __init__(self, place: Place, kept: bool) -> None:  # noqa: FBT001 -- its two facts
+        self.place = place
+        self._kept = kept
+        self._size = 0
+        self._texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        if not self._kept:
+            return
+        if not self._size and text.strip() and self.place is not Place.TOOL_CALL:
+            self._kept = text.lstrip()[0] in "{["
+        self._size += len(text) if text.strip() or self._size else 0
+        if self._size > MAX_DECODED:
+            raise Malformed("a JSON text is too long to be read")
+        self._texts.append(text)
+
+    def hidden(self) -> Iterator[tuple[str, str]]:
+        return hidden("".join(self._texts)) if self._kept else iter(())
+
+
+def grown(_steps: Steps, _position: int, item: Any) -> str:
+    """List elements are told apart by their own `index`; without one they continue each other."""
+    index = item.get("index") if isinstance(item, dict) else None
+    return f"[{index}]" if type(index) is int else "[]"
