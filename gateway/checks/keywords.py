@@ -20,7 +20,7 @@ class Keywords(Check):
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")
     files: list[str] = Field([], description="files with one word a line, # begins a comment; relative to the policy")
-    whole_word: bool = Field(True, description="only where no letter or digit touches it")
+    whole_word: bool = Field(False, description="only where no letter or digit touches it; for short words")
     except_: list[str] = Field([], alias="except", description="phrases inside which a word does not count")
 
     _listed: list[str] = PrivateAttr(default_factory=list)

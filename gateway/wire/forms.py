@@ -45,6 +45,8 @@ def parse_form(body: bytes, content_type: str) -> Document:
                 segment, data = found[-1]
                 found[-1] = (segment, data + bytes(event))
         parser.close()
+        if not body.rstrip(b"\r\n").endswith(b"--%s--" % parser.boundary):
+            raise _wrong("something follows its end")
     except (multipart.MultipartError, ValueError, IndexError):
         raise _wrong("it is not valid multipart/form-data") from None
     return _document(found)

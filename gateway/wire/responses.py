@@ -205,6 +205,8 @@ class Responses(Events):
         prompt = document.get("prompt")
         if isinstance(prompt, dict) and prompt.get("id") is not None:
             yield Passage("prompt.id", Place.UNREAD_INPUT, "a stored prompt")
+        if isinstance(document.get("conversation"), dict):
+            yield Passage("conversation.id", Place.UNREAD_INPUT, "a conversation")
         items = document.get("input")
         for number, item in enumerate(items if isinstance(items, list) else ()):
             path = f"input[{number}]"

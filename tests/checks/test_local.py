@@ -42,14 +42,14 @@ def test_every_kind_is_found_by_its_word():
     ],
 )
 def test_keywords(text, hit):
-    check = Keywords.model_validate({"words": ["bomb", "Pipe Wrench"], "except": ["bath bomb"]})
+    check = Keywords.model_validate({"words": ["bomb", "Pipe Wrench"], "whole_word": True, "except": ["bath bomb"]})
     judged = check.judge(says(text))
     assert judged.hit is hit
     assert judged.paths == (("messages[0].content",) if hit else ())
 
 
-def test_keywords_inside_words_where_asked():
-    assert Keywords(words=["bomb"], whole_word=False).judge(says("bombastic")).hit
+def test_keywords_inside_words_unless_whole_words_are_asked_for():
+    assert Keywords(words=["bomb"]).judge(says("bombastic")).hit
 
 
 def test_keywords_from_a_file_beside_the_policy(tmp_path):
@@ -70,8 +70,8 @@ def test_keywords_that_cannot_act_are_refused(settings):
 
 @given(st.text(), st.text())
 def test_a_planted_keyword_is_always_found(before, after):
-    assert Keywords(words=["xq7zz"], whole_word=False).judge(says(before + "XQ7ZZ" + after)).hit
-    assert Keywords(words=["xq7zz"]).judge(says(f"{before} xq7zz {after}")).hit
+    assert Keywords(words=["xq7zz"]).judge(says(before + "XQ7ZZ" + after)).hit
+    assert Keywords(words=["xq7zz"], whole_word=True).judge(says(f"{before} xq7zz {after}")).hit
 
 
 # --- regex ------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ class Seen:
     body: dict
     at: float
     closed: float | None = None  # when the other side hung up
+    data: bytes = b""
 
     async def wait_closed(self, within=3):
         until = time.monotonic() + within
@@ -144,8 +145,10 @@ class Fake:
                     ),
                     0,
                 )
-                body = json.loads(await reader.readexactly(length))
-                seen = Seen(head, body, time.monotonic())
+                data = await reader.readexactly(length)
+                is_json = b"application/json" in head.lower().partition(b"content-type:")[2].partition(b"\r\n")[0]
+                body = json.loads(data) if is_json else {}
+                seen = Seen(head, body, time.monotonic(), data=data)
                 self.seen.append(seen)
                 played = asyncio.create_task(self.script(seen, writer))
                 gone = asyncio.create_task(reader.read(1))
@@ -202,9 +205,11 @@ async def send_json(writer, document, status="200 OK", headers=b""):
     await writer.drain()
 
 
-async def begin_stream(writer):
+async def begin_stream(writer, headers=b""):
     writer.write(
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n"
+        + headers
+        + b"\r\n"
     )
     await writer.drain()
 

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,35 +12,14 @@ from gateway.wire.canonical import Malformed
 from gateway.wire.chat import Chat
 from gateway.wire.errors import BadRequest
 from gateway.wire.reader import UpstreamErrorFrame
+from tests.wire.planting import MARKER, PATHS, merged, planted
 
 CHAT = Chat()
-MARKER = "FORBIDDEN-7Q"
-PATHS = json.loads(Path(__file__).with_name("chat_paths.json").read_text())["schemas"]
 REQUEST = [*PATHS["CreateChatCompletionRequest"], "$.unknown", "$.messages[].vendor.deep[].field", "$.messages[].content[].x_new.text",
            "$.chat_template", "$.chat_template_kwargs.a", "$.documents[].text", "$.messages[].reasoning_content"]  # fmt: skip
 ANSWER = [*PATHS["CreateChatCompletionResponse"], "$.unknown", "$.choices[].vendor", "$.choices[].message.reasoning_content",
           "$.choices[].message.reasoning_details[].text", "$.choices[].message.vendor.deep[].field",
           "$.choices[].message.content[].text", "$.choices[].message.function_call.arguments"]  # fmt: skip
-
-
-def planted(path, marker=MARKER):
-    """A document that holds the marker at this path of the specification and nowhere else."""
-    steps = re.findall(r"\[\]|\*|[^.\[\]$ ]+", path.split("  ")[0])
-    value = marker
-    for step in reversed(steps):
-        value = [value] if step == "[]" else {"name_of_mine" if step == "*" else step: value}
-    return value
-
-
-def merged(base, extra):
-    if isinstance(base, dict) and isinstance(extra, dict):
-        return {
-            k: merged(base[k], extra[k]) if k in base and k in extra else base.get(k, extra.get(k))
-            for k in {**base, **extra}
-        }
-    if isinstance(base, list) and isinstance(extra, list) and base and extra:
-        return [merged(base[0], extra[0]), *base[1:]]
-    return extra
 
 
 def request(extra):
