@@ -72,7 +72,7 @@ def _model(name: str) -> Document:
 
 def wanted(path: str) -> str:
     """The model that a path asks for, whose slashes may be raw or quoted. Raises BadRequest."""
-    name = unquote(path.removeprefix("/models/"), errors="strict")
+    name = unquote(path.removeprefix("/models/"))
     if not _ID.match(name):
         raise BadRequest("This is not the name of a model.", status=404, code="model_not_found", param="model")
     return name

@@ -157,6 +157,8 @@ class Fake:
                     await asyncio.wait({gone}, timeout=5)
                 if not played.cancel() and not played.cancelled():
                     played.exception()  # it was writing when the other side hung up
+                if not gone.cancel() and not gone.cancelled():
+                    gone.exception()  # it was reset
                 seen.closed = time.monotonic()
                 return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
