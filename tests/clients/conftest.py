@@ -1,5 +1,10 @@
 """One real gateway process for all clients: a judge beside a scripted model."""
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.end_to_end.process import Gateway
@@ -11,6 +16,10 @@ upstreams:
       - {model: judge, when: bomb, reply: "YES", first_token: 30ms}
       - {model: judge, reply: "NO", first_token: 30ms}
       - {when: weather, tool_calls: [{name: get_weather, arguments: '{"city": "Paris"}'}]}
+      - {when: sunny, reply: "It is sunny."}
+      - {when: as json, reply: '{"city": "Paris"}'}
+      - {when: final, tool_calls: [{name: final_result, arguments: '{"city": "Paris"}'}]}
+      - {when: "city, please", tool_calls: [{name: City, arguments: '{"city": "Paris"}'}]}
       - {when: break, reply: [half, rest], between_tokens: 100ms, break_after: 2}
       - {when: leak, reply: "it is FORBIDDEN-WORD"}
       - {reply: "All is well.", first_token: 10ms, between_tokens: 5ms}
@@ -38,3 +47,13 @@ def flowing(tmp_path_factory):
     policy = "policy: safety\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
     with Gateway(tmp_path_factory.mktemp("flowing"), HOUSE, policy) as gateway:
         yield gateway
+
+
+def run_client(command, folder, needs):
+    """What a client outside of our environment prints. Locally a visible skip where it is missing; in CI a failure."""
+    if not Path(needs).exists():
+        missing = "this client is not installed: run `make clients`"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
