@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test check lint bench mutate deep format clean install clients
+.PHONY: run test check lint bench mutate deep docs format clean install clients
 
 install: $(STAMP)
 
@@ -47,6 +47,10 @@ deep: $(STAMP)
 # The clients that are not Python packages of ours (npm).
 clients:
 	bash tests/clients/setup.sh
+
+# docs/places.md, from the tables of the gateway.
+docs: $(STAMP)
+	$(BIN)/python docs/places.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -17,12 +17,14 @@ from gateway.policy.load import PolicySet, load_policies
 from gateway.policy.plan import Plan, bound, plan
 from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.wire.endpoints import NAMES
 from gateway.yamlfile import FileError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policies", nargs="?", type=Path, help="a folder or file; default: as `serve` takes them")
     parser.add_argument("--model", default="any-model", help="the plan for this model name")
+    parser.add_argument("--endpoint", default="chat", choices=sorted(NAMES), help="the plan for this endpoint")
     parser.add_argument("--json", action="store_true", help="the plan as JSON")
 
 
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     route = house.route(args.model) if house else None
-    planned = plan(policies, models=(args.model, *(route[1:] if route else ())), endpoint="chat")
+    planned = plan(policies, models=(args.model, *(route[1:] if route else ())), endpoint=args.endpoint)
     rows = [_row(watch, planned) for watch in planned.watches]
     if args.json:
         said = {"model": args.model, "policies": planned.policies, "block_as": planned.block_as, "checks": rows}

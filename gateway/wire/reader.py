@@ -9,6 +9,7 @@ repeat is a text of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ class Reader:
         raise Malformed("it is not JSON")
 
     def closing(self) -> tuple[Piece, ...]:
-        """Texts that are only readable at the end: what complete JSON says once it is decoded."""
+        """Texts that are only readable at the end: what JSON or base64 says once it is complete."""
         return tuple(
             Piece(channel + step, kept.place, text)
             for channel, kept in self._wrapped.items()
@@ -116,7 +117,7 @@ class Reader:
         return Piece(channel, Place.UNREAD_OUTPUT, what if new else "")
 
     def _run(self, channel: str, place: Place, text: str) -> Piece:
-        """Keep what may turn out to be JSON: arguments, and whatever begins like it."""
+        """Go on with a channel, and keep what may turn out to be wrapped: arguments, JSON, base64."""
         if self.repeats:
             kept_text = self._running.setdefault(channel, _Running(place))
             if kept_text.place is not place:  # the same place of the answer under another name
@@ -125,8 +126,7 @@ class Reader:
             kept_text.add(text)
         kept = self._wrapped.get(channel)
         if kept is None:
-            begins = place is Place.TOOL_CALL or text.lstrip()[:1] in {"{", "[", ""}
-            kept = self._wrapped[channel] = _Wrapped(place, begins)
+            kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
         return Piece(channel, place, text)
 
@@ -172,26 +172,34 @@ class _Running:
 
 
 class _Wrapped:
-    """One channel that may hold JSON, kept until its end; nothing is kept of one that does not."""
+    """One channel that may be JSON or base64 as a whole, kept until its end; nothing is kept of one that is not."""
 
-    def __init__(self, place: Place, kept: bool) -> None:  # noqa: FBT001 -- its two facts
+    def __init__(self, place: Place) -> None:
         self.place = place
-        self._kept = kept
+        self._kept = True
+        self._json = place is Place.TOOL_CALL
         self._size = 0
         self._texts: list[str] = []
 
     def add(self, text: str) -> None:
         if not self._kept:
             return
-        if not self._size and text.strip() and self.place is not Place.TOOL_CALL:
-            self._kept = text.lstrip()[0] in "{["
+        if not self._size and (start := text.lstrip()[:1]):
+            self._json = self._json or start in "{["
+        if not self._json and not _BASE64.fullmatch(text):
+            self._kept = False
+            self._texts.clear()
+            return
         self._size += len(text) if text.strip() or self._size else 0
         if self._size > MAX_DECODED:
-            raise Malformed("a JSON text is too long to be read")
+            raise Malformed("a wrapped text is too long to be read")
         self._texts.append(text)
 
     def hidden(self) -> Iterator[tuple[str, str]]:
         return hidden("".join(self._texts)) if self._kept else iter(())
+
+
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]*={0,2}\s*", re.ASCII)
 
 
 def grown(_steps: Steps, _position: int, item: Any) -> str:

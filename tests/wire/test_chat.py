@@ -114,6 +114,13 @@ def test_only_what_may_be_json_is_kept():
     assert [(p.channel, MARKER in p.text) for p in reader.closing()] == [("choices[0].delta.content<json>", True)]
 
 
+def test_a_whole_text_in_base64_is_read_at_the_end():
+    reader = CHAT.reader({}, stream=True)
+    for text in ("Rk9SQklE", "REVOLTdR"):
+        reader.delta({"choices": [{"index": 0, "delta": {"content": text, "reasoning": f"so {text}"}}]})
+    assert [(p.channel, MARKER in p.text) for p in reader.closing()] == [("choices[0].delta.content<decoded>", True)]
+
+
 def test_choices_and_tool_calls_have_channels_of_their_own():
     reader = CHAT.reader({}, stream=True)
     calls = [{"index": i, "function": {"arguments": str(i)}} for i in (0, 1)]
