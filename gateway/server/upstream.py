@@ -314,8 +314,12 @@ class HttpUpstream:
         """A stream that nobody asked for, as the whole answer that was asked for."""
         reader = answer.endpoint.reader(answer.reader.asked, stream=True)
         frames: list[Document] = []
+        size = 0
         async with aclosing(self._events(answer, first, until)) as events:
             async for event in events:
+                size += len(event.data)
+                if size > answer.endpoint.max_answer:
+                    raise UpstreamError(TOO_LARGE)
                 with _readable():
                     frames.append(reader.fit(_event(event)))
                 answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
@@ -324,7 +328,12 @@ class HttpUpstream:
         if not reader.finished:
             raise UpstreamError(CUT)
         with _readable():
-            yield answer.reader.delta(answer.endpoint.whole(frames))
+            if size > INLINE:
+                document = await asyncio.to_thread(answer.endpoint.whole, frames)
+            else:
+                document = answer.endpoint.whole(frames)
+            delta = answer.reader.delta(document)
+        yield delta
 
     async def _raw(self, answer: _Answer, media: str, first: float, until: float) -> AsyncGenerator[Delta, None]:
         """Bytes: passed on as they come where the endpoint's answers flow, else read whole."""

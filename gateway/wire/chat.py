@@ -61,8 +61,10 @@ class Chat(Choices):
     def whole(self, chunks: list[Document]) -> Document:
         whole = {**self.gather(chunks, "message"), "object": "chat.completion"}
         for choice in whole["choices"]:
-            for call in choice["message"].get("tool_calls") or ():
-                call.pop("index", None)
+            calls = choice["message"].get("tool_calls")
+            for call in calls if isinstance(calls, list) else ():
+                if isinstance(call, dict):
+                    call.pop("index", None)
         return whole
 
     def refused(

@@ -17,6 +17,7 @@ from gateway.wire.fields import ANSWER
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
 from gateway.wire.walk import Steps, leaves
 
+MOST_INDEXED = 256  # tool calls of one streamed message
 SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
 
 
@@ -114,6 +115,8 @@ class Choices(Endpoint):
             for position, choice in enumerate(chunk["choices"]):
                 kept = choices.setdefault(choice.get("index", position), {})
                 _grow(kept, {("message" if k == "delta" else k): v for k, v in choice.items()})
+        whole = _ripe(whole)
+        choices = {index: _ripe(choice) for index, choice in choices.items()}
         if not choices:
             raise Malformed("the stream held no choice")
         for choice in choices.values():
@@ -122,13 +125,22 @@ class Choices(Endpoint):
         return {**whole, "choices": [choices[index] for index in sorted(choices)]}
 
 
+class _Parts:
+    """A string that still grows; joined once, at the end."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts)
+
+
 def _grow(into: Document, more: Document) -> None:
     for key, value in more.items():
         old = into.get(key)
         if old is None:
             into[key] = _grown_list([], value) if isinstance(value, list) else _copy(value)
+        elif isinstance(old, _Parts) and isinstance(value, str):
+            old.texts.append(value)
         elif isinstance(old, str) and isinstance(value, str) and key not in SAID_ONCE:
-            into[key] = old + value
+            into[key] = _Parts(old, value)
         elif isinstance(old, dict) and isinstance(value, dict):
             _grow(old, value)
         elif isinstance(old, list) and isinstance(value, list):
@@ -149,9 +161,23 @@ def _grown_list(old: list[Any], more: list[Any]) -> list[Any]:
     """Elements with an `index` grow in their place, others follow."""
     for item in more:
         index = item.get("index") if isinstance(item, dict) else None
-        kept = next((o for o in old if type(index) is int and isinstance(o, dict) and o.get("index") == index), None)
-        if kept is None:
+        if type(index) is not int:
             old.append(_copy(item))
-        else:
+            continue
+        kept = next((o for o in old[:MOST_INDEXED] if isinstance(o, dict) and o.get("index") == index), None)
+        if kept is not None:
             _grow(kept, item)
+        elif len(old) >= MOST_INDEXED:
+            raise Malformed("it has too many tool calls")
+        else:
+            old.append(_copy(item))
     return old
+
+
+def _ripe(value: Any) -> Any:
+    """What has grown, its strings joined."""
+    if isinstance(value, _Parts):
+        return "".join(value.texts)
+    if isinstance(value, dict):
+        return {key: _ripe(one) for key, one in value.items()}
+    return [_ripe(one) for one in value] if isinstance(value, list) else value
