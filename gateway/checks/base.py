@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from gateway.core.holdback import Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Action, Document, Judgement, Lane, Passage, Place
 
 
@@ -40,6 +41,15 @@ class Check(BaseModel):
     local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
 
     use: str
+
+    @property
+    def follows(self) -> bool:
+        """Whether it can follow an answer piece by piece: then `scanner` gives what does."""
+        return False
+
+    def scanner(self) -> Scanner:
+        """A fresh scanner for one channel; finds in the pieces what `judge` finds in the whole."""
+        raise NotImplementedError
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         """Local kinds: a pure function from passages to a judgement."""

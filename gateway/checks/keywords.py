@@ -10,6 +10,7 @@ import ahocorasick
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.following import Automaton, WordScanner, joins
 from gateway.checks.texts import folded, paths
 from gateway.core.terms import Judgement, Passage
 
@@ -26,6 +27,8 @@ class Keywords(Check):
     _listed: list[str] = PrivateAttr(default_factory=list)
     _found: Any = PrivateAttr(default=None)
     _excused: Any = PrivateAttr(default=None)
+    _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
+    _excuses: Any = PrivateAttr(default=None)
 
     @field_validator("files")
     @classmethod
@@ -50,8 +53,18 @@ class Keywords(Check):
             lines = Path(name).read_text(encoding="utf-8").splitlines()
             listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
+        self._words = Automaton(word for word in listed if word)
         if self.except_:
-            self._excused = _automaton([folded(word) for word in self.except_])
+            excuses = [folded(word) for word in self.except_]
+            self._excused = _automaton(excuses)
+            self._excuses = Automaton(excuses)
+
+    @property
+    def follows(self) -> bool:
+        return True
+
+    def scanner(self) -> WordScanner:
+        return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         hit = [passage for passage in passages if self._stands_in(folded(passage.text))]
@@ -82,10 +95,6 @@ def _spans(automaton: Any, text: str) -> list[tuple[int, int]]:
 
 def _alone(text: str, span: tuple[int, int]) -> bool:
     start, end = span
-    before = start > 0 and _joins(text[start - 1]) and _joins(text[start])
-    after = end < len(text) and _joins(text[end]) and _joins(text[end - 1])
+    before = start > 0 and joins(text[start - 1]) and joins(text[start])
+    after = end < len(text) and joins(text[end]) and joins(text[end - 1])
     return not before and not after
-
-
-def _joins(character: str) -> bool:
-    return character.isalnum() or character == "_"

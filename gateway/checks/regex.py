@@ -9,6 +9,7 @@ import re2
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.following import LooksScanner, NotFollowable, Patterns
 from gateway.checks.texts import looks, paths
 from gateway.core.terms import Judgement, Passage
 
@@ -25,6 +26,7 @@ class Regex(Check):
 
     _names: tuple[str, ...] = PrivateAttr(default=())
     _set: Any = PrivateAttr(default=None)
+    _followed: Patterns | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _compiled(self) -> Regex:
@@ -38,7 +40,19 @@ class Regex(Check):
             together.Add(pattern)
         together.Compile()
         self._names, self._set = tuple(self.patterns), together
+        try:
+            self._followed = Patterns(tuple(self.patterns.items()), options)
+        except NotFollowable:  # only looked for in a whole answer
+            self._followed = None
         return self
+
+    @property
+    def follows(self) -> bool:
+        return self._followed is not None
+
+    def scanner(self) -> LooksScanner:
+        assert self._followed is not None
+        return LooksScanner(self._followed)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         found: set[int] = set()

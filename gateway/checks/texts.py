@@ -1,4 +1,8 @@
-"""How the local kinds look at a text: as it is, and with its simplest disguises removed."""
+"""How the local kinds look at a text: as it is, and with its simplest disguises removed.
+
+Each character is looked at by itself, so that a text which comes in pieces looks the same as a
+whole one.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,30 @@ _INVISIBLE = re.compile(
 )
 
 
+class _Plain(dict[str, str]):
+    """A character's compatibility form; nothing for an invisible one."""
+
+    def __missing__(self, character: str) -> str:
+        plain = self[character] = _INVISIBLE.sub("", unicodedata.normalize("NFKC", character))
+        return plain
+
+
+class _Folded(dict[str, str]):
+    """A character without case, decomposed, so that an accent counts the same in each of its spellings."""
+
+    def __missing__(self, character: str) -> str:
+        apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+        folded = self[character] = _INVISIBLE.sub("", apart)
+        return folded
+
+
+PLAIN = _Plain()
+FOLDED = _Folded()
+
+
 def plain(text: str) -> str:
-    """NFKC, without invisible characters."""
-    if text.isascii():
-        return text
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    """Compatibility forms, without invisible characters."""
+    return text if text.isascii() else "".join(map(PLAIN.__getitem__, text))
 
 
 def looks(text: str) -> tuple[str, ...]:
@@ -28,8 +51,9 @@ def looks(text: str) -> tuple[str, ...]:
 
 
 def folded(text: str) -> str:
-    """For comparing words: plain, case-folded, white space as single spaces, none at the ends."""
-    return " ".join(plain(text).casefold().split())
+    """For comparing words: case-folded, decomposed, white space as single spaces, none at the ends."""
+    flat = text.casefold() if text.isascii() else "".join(map(FOLDED.__getitem__, text))
+    return " ".join(flat.split())
 
 
 def spoken(passages: Iterable[Passage]) -> list[Passage]:

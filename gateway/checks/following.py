@@ -1,0 +1,376 @@
+"""Scanners for local kinds: the longest suffix of a text that may still become a hit, and nothing more, is held.
+
+Words: an Aho-Corasick automaton whose depth is exactly that suffix. Patterns: for each pattern a
+second one is derived that matches every beginning of its matches; its leftmost match at the end of
+the text is that suffix. Both run in linear time.
+"""
+
+from __future__ import annotations
+
+import re
+import re._constants as sre
+import re._parser as parser
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import re2
+
+from gateway.checks.texts import FOLDED, PLAIN
+from gateway.core.holdback import Hit, Scan
+
+MEMORY = 16 << 20  # bytes of a derived pattern
+
+
+class NotFollowable(ValueError):
+    """The pattern can only be looked for in a whole text."""
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+class Automaton:
+    """Aho-Corasick over folded words: states are numbers, state 0 has read nothing that matters."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._next: list[dict[str, int]] = [{}]
+        self._fail = [0]
+        self.depth = [0]
+        self.found: list[tuple[int, ...]] = [()]  # lengths of the words that end here
+        for word in words:
+            self._add(word)
+        self._link()
+        self.deepest = max(self.depth)
+
+    def _add(self, word: str) -> None:
+        state = 0
+        for character in word:
+            following = self._next[state].get(character)
+            if following is None:
+                following = len(self._next)
+                self._next[state][character] = following
+                self._next.append({})
+                self._fail.append(0)
+                self.depth.append(self.depth[state] + 1)
+                self.found.append(())
+            state = following
+        if len(word) not in self.found[state]:
+            self.found[state] = (*self.found[state], len(word))
+
+    def _link(self) -> None:
+        queue = deque(self._next[0].values())
+        while queue:
+            state = queue.popleft()
+            for character, following in self._next[state].items():
+                queue.append(following)
+                self._fail[following] = self.step(self._fail[state], character)
+                self.found[following] += self.found[self._fail[following]]
+
+    def step(self, state: int, character: str) -> int:
+        while state and character not in self._next[state]:
+            state = self._fail[state]
+        return self._next[state].get(character, 0)
+
+
+class WordScanner:
+    """Follows a text for listed words, as `keywords` finds them in a whole text."""
+
+    def __init__(self, words: Automaton, excuses: Automaton | None, *, whole_word: bool) -> None:
+        self._words = words
+        self._excuses = excuses
+        self._whole_word = whole_word
+        self._state = self._excuse_state = 0
+        self._length = 0  # characters of the text
+        self._count = 0  # characters of its folded form
+        self._tail: deque[tuple[str, int]] = deque(maxlen=max(words.deepest, excuses.deepest if excuses else 0) + 1)
+        self._pending: list[tuple[int, int, int, int]] = []  # start and end in the text, then in the folded form
+        self._excused: list[tuple[int, int]] = []  # in the folded form
+        self._spaced = True  # nothing or white space came last: more white space says nothing
+
+    def feed(self, text: str) -> Scan:
+        hits: list[Hit] = []
+        for character in text:
+            for folded in FOLDED[character]:
+                if not folded.isspace():
+                    self._spaced = False
+                    self._step(folded, hits)
+                elif not self._spaced:
+                    self._spaced = True
+                    self._step(" ", hits)
+            self._length += 1
+        return Scan(hits, self._safe())
+
+    def end(self) -> Scan:
+        hits: list[Hit] = []
+        self._settle(hits, following=" ", over=True)
+        return Scan(hits, self._length)
+
+    def _step(self, folded: str, hits: list[Hit]) -> None:
+        if self._pending:
+            self._settle(hits, following=folded, over=False)
+        self._count += 1
+        self._tail.append((folded, self._length))
+        self._state = self._words.step(self._state, folded)
+        if self._excuses is not None:
+            self._excuse_state = self._excuses.step(self._excuse_state, folded)
+            for length in self._excuses.found[self._excuse_state]:
+                self._excused.append((self._count - length, self._count))
+        for length in self._words.found[self._state]:
+            if not self._whole_word or self._begins_alone(length):
+                start = self._tail[-length][1]
+                self._pending.append((start, self._length + 1, self._count - length, self._count))
+        if self._pending and not self._whole_word:
+            self._settle(hits, following="", over=False)
+
+    def _begins_alone(self, length: int) -> bool:
+        if length >= len(self._tail):
+            return True
+        return not (joins(self._tail[-length - 1][0]) and joins(self._tail[-length][0]))
+
+    def _settle(self, hits: list[Hit], *, following: str, over: bool) -> None:
+        """Decide what can be decided: `following` is the folded character after a word that ends here."""
+        kept = []
+        reach = self._count if self._excuses is None or over else self._count - self._excuses.depth[self._excuse_state]
+        for start, end, first, last in self._pending:
+            ends_here = last == self._count
+            if self._whole_word and ends_here and following and joins(self._tail[-1][0]) and joins(following):
+                continue
+            if any(a <= first and last <= b for a, b in self._excused):
+                continue
+            if not over and self._excuses is not None and (reach <= first or ends_here):
+                kept.append((start, end, first, last))  # an excuse may still come round it
+            else:
+                hits.append(Hit(start, end, "keywords"))
+        self._pending = kept
+        if not kept:
+            self._excused.clear()
+
+    def _safe(self) -> int:
+        depth = self._words.depth[self._state]
+        starts = [self._tail[-depth][1]] if depth else []
+        starts += [pending[0] for pending in self._pending]
+        return min(starts, default=self._length)
+
+
+def joins(character: str) -> bool:
+    """Whether a word goes on over this character."""
+    return character.isalnum() or character == "_"
+
+
+# --- patterns ---------------------------------------------------------------------------------
+
+
+class Patterns:
+    """Patterns that can be followed, and the pattern of all their beginnings."""
+
+    def __init__(self, patterns: Sequence[tuple[str, str]], options: Any) -> None:
+        """(name, pattern) pairs. Raises NotFollowable."""
+        self.names = tuple(name for name, _ in patterns)
+        flags = "" if options.case_sensitive else "(?i)"
+        begun = "|".join(f"(?:{beginnings(pattern)})" for _, pattern in patterns)
+        quiet = re2.Options()
+        quiet.log_errors = False
+        quiet.max_mem = MEMORY
+        try:
+            self.begun = re2.compile(f"{flags}(?:{begun})\\z", quiet)
+            self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
+        except re2.error as error:
+            raise NotFollowable from error
+
+
+class PatternScanner:
+    """Follows a text for patterns, in the text itself."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self.buffer = ""  # what may still matter, and the one character before it
+        self.base = 0  # where the buffer begins in the text
+        self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
+        self._told = 0  # hits before this are told
+
+    def feed(self, text: str) -> Scan:
+        self.buffer += text
+        begun = self._patterns.begun.search(self.buffer, self._from)
+        hold = begun.start() if begun is not None else len(self.buffer)
+        hits = self._hits(len(self.buffer))
+        safe = self.base + hold
+        cut = max(0, hold - 1)
+        self.buffer = self.buffer[cut:]
+        self.base += cut
+        self._from = hold - cut
+        return Scan(hits, safe)
+
+    def end(self) -> Scan:
+        return Scan(self._hits(len(self.buffer) + 1), self.base + len(self.buffer))
+
+    def _hits(self, before: int) -> list[Hit]:
+        """Matches that end before this: what comes later can no longer undo them."""
+        hits = []
+        for name, pattern in zip(self._patterns.names, self._patterns.each, strict=True):
+            for match in pattern.finditer(self.buffer, self._from):
+                if match.end() < before and self.base + match.end() > self._told:
+                    hits.append(Hit(self.base + match.start(), self.base + match.end(), name))
+        self._told = max([self._told, *(hit.end for hit in hits)])
+        return hits
+
+
+class LooksScanner:
+    """Follows a text, and as soon as they differ its plain form as well."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._raw = PatternScanner(patterns)
+        self._plain: PatternScanner | None = None
+        self._length = 0  # of the text
+        self._origins: list[int] = []  # of the plain form's characters, from `_since` on
+        self._since = 0
+
+    def feed(self, text: str) -> Scan:
+        if self._plain is None and not text.isascii():
+            self._plain = PatternScanner(self._patterns)
+            self._since = 0
+            self._origins = list(range(self._raw.base, self._length))
+            self._plain.feed(self._raw.buffer)
+        scan = self._raw.feed(text)
+        if self._plain is None:
+            self._length += len(text)
+            return scan
+        shown = []
+        for character in text:
+            plain = PLAIN[character]
+            shown.append(plain)
+            self._origins += [self._length] * len(plain)
+            self._length += 1
+        return self._both(scan, self._plain.feed("".join(shown)))
+
+    def end(self) -> Scan:
+        scan = self._raw.end()
+        return scan if self._plain is None else Scan(self._both(scan, self._plain.end()).hits, self._length)
+
+    def _both(self, raw: Scan, plain: Scan) -> Scan:
+        hits = [*raw.hits, *(Hit(self._origin(h.start), self._origin(h.end - 1) + 1, h.category) for h in plain.hits)]
+        safe = min(raw.safe, self._origin(plain.safe))
+        assert self._plain is not None
+        drop = self._plain.base - self._since
+        del self._origins[:drop]
+        self._since += drop
+        return Scan(hits, safe)
+
+    def _origin(self, place: int) -> int:
+        """Where in the text a character of the plain form comes from."""
+        index = place - self._since
+        return self._origins[index] if index < len(self._origins) else self._length
+
+
+# --- the pattern of all beginnings ----------------------------------------------------------------
+
+_CATEGORIES = {
+    sre.CATEGORY_DIGIT: r"\d",
+    sre.CATEGORY_NOT_DIGIT: r"\D",
+    sre.CATEGORY_SPACE: r"\s",
+    sre.CATEGORY_NOT_SPACE: r"\S",
+    sre.CATEGORY_WORD: r"\w",
+    sre.CATEGORY_NOT_WORD: r"\W",
+}
+_PLACES = {sre.AT_BOUNDARY: r"\b", sre.AT_NON_BOUNDARY: r"\B", sre.AT_END: "$", sre.AT_END_STRING: r"\z"}
+_FLAGS = {re.IGNORECASE: "i", re.DOTALL: "s", re.MULTILINE: "m"}
+
+
+def beginnings(pattern: str) -> str:
+    """A pattern that matches every beginning of this one's matches, the empty one too. Raises NotFollowable."""
+    if re.search(r"\\[pPzQC]|\[\[:", pattern):
+        raise NotFollowable("a class or an escape that only RE2 has")
+    try:
+        tree = parser.parse(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise NotFollowable(str(error)) from error
+    if tree.getwidth()[0] == 0:
+        raise NotFollowable("it can match nothing at all")
+    found = _begun(tree)
+    flags = _flags(tree.state.flags)
+    return f"(?{flags}:{found})" if flags else found
+
+
+def _flags(flags: int) -> str:
+    return "".join(letter for flag, letter in _FLAGS.items() if flags & flag)
+
+
+def _begun(sequence: Iterable[Any]) -> str:
+    """`abc` as `(?:a(?:b(?:c)?)?)?`, with the beginnings of each part in the place of the `?`."""
+    nodes = list(sequence)
+    if not nodes:
+        return ""
+    rest = _begun(nodes[1:]) if len(nodes) > 1 else ""
+    first, whole = _begun_node(nodes[0]), _whole_node(nodes[0])
+    return f"(?:{first}|{whole}(?:{rest}))" if rest else f"(?:{first}|{whole})"
+
+
+def _begun_node(node: Any) -> str:
+    kind, given = node
+    match kind:
+        case sre.LITERAL | sre.NOT_LITERAL | sre.ANY | sre.IN | sre.AT:
+            return ""
+        case sre.SUBPATTERN:
+            _, add, remove, inner = given
+            return _scoped(_begun(inner), add, remove)
+        case sre.BRANCH:
+            return "|".join(f"(?:{_begun(branch)})" for branch in given[1])
+        case sre.MAX_REPEAT | sre.MIN_REPEAT:
+            _, most, inner = given
+            some = "*" if most is sre.MAXREPEAT else f"{{0,{most - 1}}}"
+            return f"(?:{_whole(inner)}){some}{_begun(inner)}" if most else ""
+    raise NotFollowable(str(kind))
+
+
+def _whole(sequence: Iterable[Any]) -> str:
+    return "".join(_whole_node(node) for node in sequence)
+
+
+def _whole_node(node: Any) -> str:
+    kind, given = node
+    match kind:
+        case sre.LITERAL:
+            return _literal(given)
+        case sre.NOT_LITERAL:
+            return f"[^{_literal(given)}]"
+        case sre.ANY:
+            return "."
+        case sre.IN:
+            return _class(given)
+        case sre.AT if given in _PLACES:
+            return _PLACES[given]
+        case sre.SUBPATTERN:
+            _, add, remove, inner = given
+            return _scoped(_whole(inner), add, remove)
+        case sre.BRANCH:
+            return "(?:" + "|".join(_whole(branch) for branch in given[1]) + ")"
+        case sre.MAX_REPEAT | sre.MIN_REPEAT:
+            least, most, inner = given
+            return f"(?:{_whole(inner)}){{{least},{'' if most is sre.MAXREPEAT else most}}}"
+    raise NotFollowable(str(kind))
+
+
+def _scoped(inner: str, add: int, remove: int) -> str:
+    off = _flags(remove)
+    return f"(?{_flags(add)}{'-' + off if off else ''}:{inner})"
+
+
+def _literal(code: int) -> str:
+    return f"\\x{{{code:x}}}"
+
+
+def _class(items: Sequence[Any]) -> str:
+    said = ""
+    for kind, given in items:
+        match kind:
+            case sre.NEGATE:
+                said += "^"
+            case sre.LITERAL:
+                said += _literal(given)
+            case sre.RANGE:
+                said += f"{_literal(given[0])}-{_literal(given[1])}"
+            case sre.CATEGORY:
+                said += _CATEGORIES[given]
+            case _:
+                raise NotFollowable(str(kind))
+    return f"[{said}]"

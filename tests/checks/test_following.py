@@ -1,0 +1,158 @@
+"""Following a text piece by piece finds what the whole text holds, and never lets go of a beginning."""
+
+import itertools
+import re
+
+import pytest
+import re2
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from gateway.checks.following import NotFollowable, beginnings
+from gateway.checks.keywords import Keywords
+from gateway.checks.regex import Regex
+from gateway.core.terms import Passage, Place
+
+
+def judged(check, text):
+    return check.judge([Passage("x", Place.CONTENT, text)]).hit
+
+
+def followed(check, pieces):
+    """Hits; and how much was safe after each piece."""
+    scanner, hits, safe = check.scanner(), [], []
+    for piece in pieces:
+        scan = scanner.feed(piece)
+        hits += scan.hits
+        safe.append(scan.safe)
+    last = scanner.end()
+    return hits + list(last.hits), [*safe, last.safe]
+
+
+def cut(text, cuts):
+    bounds = [0, *sorted(min(c, len(text)) for c in cuts), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def holds(check, text, cuts):
+    """The theorem: the same verdict as on the whole, and no character of a hit was ever safe before it was told."""
+    pieces = cut(text, cuts)
+    scanner, told, length, high = check.scanner(), False, 0, 0
+    for piece in [*pieces, None]:
+        before = high
+        scan = scanner.feed(piece) if piece is not None else scanner.end()
+        length += len(piece or "")
+        assert high <= scan.safe <= length, "what is safe stays safe"
+        for hit in scan.hits:
+            assert before <= hit.start < hit.end <= length, "a character of a hit was already let go"
+            told = True
+        high = scan.safe
+    assert high == length, "at the end nothing is held"
+    assert told == judged(check, text)
+
+
+words = st.lists(st.text("ab c", min_size=1, max_size=5).filter(str.strip), min_size=1, max_size=4)
+texts = st.text("abcABC  \u200b\u00adａé_.", max_size=40)
+cuts = st.lists(st.integers(0, 40), max_size=8)
+
+
+@given(words, st.booleans(), texts, cuts)
+def test_words(listed, whole_word, text, at):
+    holds(Keywords(words=listed, whole_word=whole_word), text, at)
+
+
+@given(words, words, st.booleans(), texts, cuts)
+def test_words_with_exceptions(listed, excuses, whole_word, text, at):
+    check = Keywords.model_validate({"words": listed, "except": excuses, "whole_word": whole_word})
+    holds(check, text, at)
+
+
+PATTERNS = [
+    r"secret",
+    r"\bsecret\b",
+    r"TCK-\d{3,6}",
+    r"[\w.]+@[\w.]+\.(?:com|org)",
+    r"(?:a|ab)(?:c|bcd)*d",
+    r"\d{3}-\d{2}-\d{4}",
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{4}\b",
+    r"a+?b",
+    r"x$",
+    r"(?i)key: ?\S+",
+    r"[^a-z]{2}z",
+    r"é\u200b?x".replace("\\u200b", "\u200b"),
+]
+material = st.lists(
+    st.sampled_from(
+        "secret SECRET TCK- 12345 a.b @ x.com .org abcd bcdd 123-45-6789 -----BEGIN RSA PRIVATE KEY BLOCK ----- AKIA "
+        "AB12 aab x key: KEY:v \n é \u200b ｓｅｃｒｅｔ z Zz _".split(" ")
+    )
+    | st.text("abcx- .@1", max_size=3),
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(text=material, at=st.lists(st.integers(0, 80), max_size=10))
+@example(text="secrets", at=[6])
+@example(text="secret", at=[3])
+def test_patterns(pattern, text, at):
+    check = Regex(patterns={"p": pattern})
+    assert check.follows
+    holds(check, text, at)
+
+
+@given(text=material, at=st.lists(st.integers(0, 80), max_size=10))
+def test_several_patterns_at_once(text, at):
+    holds(Regex(patterns={str(i): p for i, p in enumerate(PATTERNS)}), text, at)
+
+
+made = st.recursive(
+    st.sampled_from(["a", "b", "ab", "[ab]", "[^a]", ".", r"\w", r"\b", r"\d", "1"]),
+    lambda inner: st.builds("({})".format, inner)
+    | st.builds("{}{}".format, inner, inner)
+    | st.builds("(?:{}|{})".format, inner, inner)
+    | st.builds("(?:{}){}".format, inner, st.sampled_from(["*", "+", "?", "{2}", "{1,3}", "*?"])),
+    max_leaves=6,
+)
+
+
+@given(made, st.text("ab1 ", max_size=14), st.lists(st.integers(0, 14), max_size=5))
+def test_patterns_that_nobody_thought_of(pattern, text, at):
+    assume(re2.search(pattern, "") is None)
+    check = Regex(patterns={"p": pattern})
+    assume(check.follows)  # else it can match nothing at all, between two characters
+    holds(check, text, at)
+
+
+@given(made, st.text("ab1 ", max_size=10))
+def test_every_beginning_of_a_match_is_a_beginning(pattern, text):
+    match = re2.search(pattern, text)
+    assume(match is not None and match.end() > match.start())
+    assume(re2.search(pattern, "") is None and Regex(patterns={"p": pattern}).follows)
+    begun = re2.compile(f"(?:{beginnings(pattern)})\\z")
+    for end in range(match.start(), match.end() + 1):
+        found = begun.search(text[:end])
+        assert found is not None
+        assert found.start() <= match.start()
+
+
+@pytest.mark.parametrize("pattern", [r"^secret", r"\pL+x", r"[[:alpha:]]{3}x", r"a\z", r"\Aabc"])
+def test_what_cannot_be_followed_says_so(pattern):
+    with pytest.raises(NotFollowable):
+        beginnings(pattern)
+    assert not Regex(patterns={"p": pattern}).follows
+
+
+def test_little_is_held_of_ordinary_prose():
+    prose = (
+        "The committee met on Tuesday and agreed that the proposal, although it was late, deserved a second "
+        "reading. Write to anna.smith@example.com, or call before 12:30; ticket TCK-1234 has the details. "
+    ) * 20
+    check = Regex(patterns={"mail": PATTERNS[3], "ticket": PATTERNS[2], "ssn": PATTERNS[5], "key": PATTERNS[6]})
+    scanner, held = check.scanner(), []
+    for number, token in enumerate(re.findall(r"\s?\S{1,5}", prose), 1):
+        scan = scanner.feed(token)
+        held.append(sum(map(len, re.findall(r"\s?\S{1,5}", prose)[:number])) - scan.safe)
+    assert sum(held) / len(held) < 6
+    assert sorted(held)[int(len(held) * 0.99)] <= 40
