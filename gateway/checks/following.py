@@ -174,6 +174,10 @@ class Patterns:
         try:
             self.begun = re2.compile(f"{flags}(?:{begun})\\z", quiet)
             self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
+            self.together = re2.Set.SearchSet(options)
+            for _, pattern in patterns:
+                self.together.Add(pattern)
+            self.together.Compile()
         except re2.error as error:
             raise NotFollowable from error
 
@@ -205,11 +209,14 @@ class PatternScanner:
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
-        hits = []
-        for name, pattern in zip(self._patterns.names, self._patterns.each, strict=True):
-            for match in pattern.finditer(self.buffer, self._from):
-                if match.end() < before and self.base + match.end() > self._told:
-                    hits.append(Hit(self.base + match.start(), self.base + match.end(), name))
+        if not self._patterns.together.Match(self.buffer.encode("utf-8", "replace")):
+            return []
+        hits = [
+            Hit(self.base + match.start(), self.base + match.end(), name)
+            for name, pattern in zip(self._patterns.names, self._patterns.each, strict=True)
+            for match in pattern.finditer(self.buffer, self._from)
+            if match.end() < before and self.base + match.end() > self._told
+        ]
         self._told = max([self._told, *(hit.end for hit in hits)])
         return hits
 

@@ -12,9 +12,11 @@ Rule 5: after the close nothing is sent, asked or waited for. Looks that gate no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.core.gate import Gate
+from gateway.core.holdback import Follow, Following
 from gateway.core.terms import (
     Arrived,
     Ask,
@@ -32,6 +34,7 @@ from gateway.core.terms import (
     Fault,
     Finding,
     Found,
+    Lane,
     Left,
     Note,
     Outcome,
@@ -74,16 +77,34 @@ class Spoken:
         )
 
 
+def _as_it_can(watch: Watch, follows: Mapping[str, Follow]) -> Watch:
+    """A watch that nobody can read along for reads the whole."""
+    if watch.lane is Lane.EXACT and (watch.name not in follows or not watch.gates):
+        return replace(watch, lane=Lane.WHOLE)
+    return watch
+
+
 class Exchange:
     """The state of one request: which looks are out, what is held, whether it is over."""
 
-    def __init__(self, call: Call, watches: Sequence[Watch], passages: Sequence[Passage], max_held: int) -> None:
+    def __init__(
+        self,
+        call: Call,
+        watches: Sequence[Watch],
+        passages: Sequence[Passage],
+        max_held: int,
+        follows: Mapping[str, Follow] | None = None,
+    ) -> None:
+        """`follows` gives a scanner for each watch, by its name, that follows the answer as it comes."""
         self._call = call
         self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
-        self._answer = tuple(watch for watch in watches if watch.side is Side.OUTPUT)
+        follows = follows or {}
+        answer = [_as_it_can(watch, follows) for watch in watches if watch.side is Side.OUTPUT]
+        self._following = [Following(watch, follows[watch.name]) for watch in answer if watch.lane is Lane.EXACT]
+        self._answer = tuple(watch for watch in answer if watch.lane is not Lane.EXACT)
         self._passages = tuple(passages)
         self._max_held = max_held
-        self._gate = Gate(self._answer)
+        self._gate = Gate(answer)
         self._spoken = Spoken(place for watch in self._answer for place in watch.places)
         self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
         self._asked = False
@@ -127,10 +148,13 @@ class Exchange:
             return []
         self._gate.hold(event.delta)
         self._spoken.add(event.delta.pieces)
-        effects = self._advance()
+        effects = self._follow(event.delta.pieces)
+        if self.closed:
+            return effects
+        effects += self._advance()
         if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows):
             return effects
-        if self._gate.holding:
+        if self._gate.needs_the_end or (self._gate.holding and not self._waits_for(Side.INPUT)):
             return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))
         if not self._paused:
             self._paused = True
@@ -142,7 +166,34 @@ class Exchange:
             return []
         self._over = True
         self._ended = True
-        return self._look(self._answer) + self._advance()
+        effects: list[Effect] = []
+        for following in self._following:
+            effects += self._told(following, following.end())
+            if self.closed:
+                return effects
+        return effects + self._look(self._answer) + self._advance()
+
+    def _follow(self, pieces: Sequence[Piece]) -> list[Effect]:
+        """What the watches that read along say of these pieces."""
+        effects: list[Effect] = []
+        for following in self._following:
+            finding, cleared = following.add(pieces)
+            if finding is None:
+                self._gate.clear(following.watch, cleared)
+                continue
+            effects += self._told(following, finding)
+            if self.closed:
+                break
+        return effects
+
+    def _told(self, following: Following, finding: Finding) -> list[Effect]:
+        """A following watch has come to its finding: on record, and it blocks or holds nothing any more."""
+        self._following = [one for one in self._following if one is not following]
+        effects: list[Effect] = [Note(finding, following.paths)]
+        if stops(finding):
+            return effects + self._close(Verdict(Decision.BLOCKED, by=finding))
+        self._gate.excuse(following.watch)
+        return effects
 
     def _found(self, finding: Finding) -> list[Effect]:
         if self._out.pop(finding.watch.key, None) is None:
@@ -182,7 +233,7 @@ class Exchange:
         self._gate.open()
         complete = self._ended and not self._waits_for(Side.OUTPUT)
         effects += [Send(delta) for delta in self._gate.release(complete=complete)]
-        if self._paused:  # nothing holds but the question, so there is room again
+        if self._paused and self._gate.held <= self._max_held:
             self._paused = False
             effects.append(Resume(self._call.name))
         if self._fault is not None:

@@ -3,16 +3,27 @@
 The rule: what is released is never longer than the shortest prefix that all holding watches
 have cleared, for every channel; and nothing at all is released before the gate is open, that
 is before the input checks have spoken. Only a verdict moves a mark: no timer, no full buffer.
+Frames of one group (a choice) keep their order; a group does not wait for another.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from gateway.core.terms import Delta, Watch
+from gateway.core.terms import Delta, Lane, Place, Watch
 
 Extent = Mapping[str, int]  # channel -> characters from its beginning
+SILENT = 64  # cleared frames without words that wait for the first words
+
+
+class Held(NamedTuple):
+    number: int  # in the order they came
+    delta: Delta
+    marks: tuple[tuple[str, int, Watch], ...]  # what must be cleared first: channel, characters, by whom
+    speaks: bool  # it holds words of the model
 
 
 class Gate:
@@ -21,15 +32,22 @@ class Gate:
     def __init__(self, watches: Iterable[Watch]) -> None:
         self._watches = tuple(watch for watch in watches if watch.holds)
         self._cleared: dict[str, dict[str, int]] = {watch.key: {} for watch in self._watches}
+        self._excused: set[str] = set()
         self._length: dict[str, int] = {}
-        self._held: deque[tuple[Delta, tuple[tuple[str, int, Watch], ...]]] = deque()
+        self._held: dict[str | None, deque[Held]] = {}
+        self._count = 0
         self._open = False
         self._begun = False
         self.held = 0  # bytes
 
     @property
+    def needs_the_end(self) -> bool:
+        """Whether a check holds everything back until the end, so that waiting cannot make room."""
+        return any(watch.lane is Lane.WHOLE and watch.key not in self._excused for watch in self._watches)
+
+    @property
     def holding(self) -> bool:
-        """Whether any check holds text back, so that waiting for more cannot make room."""
+        """Whether any check holds text back."""
         return bool(self._watches)
 
     @property
@@ -43,11 +61,17 @@ class Gate:
 
     def hold(self, delta: Delta) -> None:
         marks: list[tuple[str, int, Watch]] = []
+        speaks = False
         for piece in delta.pieces:
             end = self._length.get(piece.channel, 0) + len(piece.text)
             self._length[piece.channel] = end
             marks += [(piece.channel, end, watch) for watch in self._watches if piece.place in watch.places]
-        self._held.append((delta, tuple(marks)))
+            speaks = speaks or piece.place is not Place.OTHER_OUTPUT
+        self._count += 1
+        queue = self._held.get(delta.group)
+        if queue is None:
+            queue = self._held[delta.group] = deque()
+        queue.append(Held(self._count, delta, tuple(marks), speaks))
         self.held += delta.size
 
     def clear(self, watch: Watch, extent: Extent) -> None:
@@ -57,24 +81,48 @@ class Gate:
             for channel, upto in extent.items():
                 cleared[channel] = max(cleared.get(channel, 0), upto)
 
-    def release(self, *, complete: bool) -> list[Delta]:
-        """Take out what may go: the longest cleared prefix of the held deltas.
+    def excuse(self, watch: Watch) -> None:
+        """The watch failed and may fail open: nothing waits for it any more."""
+        self._excused.add(watch.key)
 
-        While a check holds, frames without text do not go ahead of the first cleared text: they
+    def release(self, *, complete: bool) -> list[Delta]:
+        """Take out what may go.
+
+        While a check holds, frames without words do not go ahead of the first cleared words: they
         would commit the answer to status 200 before a block could still be an error of its own.
         """
         if not self._open:
             return []
+        going: list[Held] = []
         lasting = 0
-        for count, (delta, marks) in enumerate(self._held, 1):
-            if not all(self._cleared[watch.key].get(channel, 0) >= end for channel, end, watch in marks):
-                break
-            if delta.pieces or self._begun or complete or not self._watches:
-                lasting = count
-        return [self._let_go() for _ in range(lasting)]
+        while (one := self._next()) is not None:
+            going.append(one)
+            if one.speaks or self._begun or complete or not self._watches or len(going) > SILENT:
+                lasting = len(going)
+        for one in reversed(going[lasting:]):
+            self._held[one.delta.group].appendleft(one)
+        for one in going[:lasting]:
+            self.held -= one.delta.size
+        self._begun = self._begun or lasting > 0
+        return [one.delta for one in going[:lasting]]
 
-    def _let_go(self) -> Delta:
-        delta, _ = self._held.popleft()
-        self.held -= delta.size
-        self._begun = True
-        return delta
+    def _next(self) -> Held | None:
+        """Take the oldest frame that is cleared and need not wait for an older one."""
+        heads = [queue[0] for queue in self._held.values() if queue]
+        oldest = min((head.number for head in heads), default=math.inf)
+        barrier = self._held.get(None)
+        limit = barrier[0].number if barrier else math.inf  # what keeps its order with all
+        found: Held | None = None
+        for head in heads:
+            may = head.number == oldest if head.delta.group is None else head.number < limit
+            if may and (found is None or head.number < found.number) and self._is_clear(head):
+                found = head
+        if found is not None:
+            self._held[found.delta.group].popleft()
+        return found
+
+    def _is_clear(self, held: Held) -> bool:
+        return all(
+            watch.key in self._excused or self._cleared[watch.key].get(channel, 0) >= end
+            for channel, end, watch in held.marks
+        )

@@ -7,8 +7,10 @@ belongs to a hit that it has not told yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
+
+from gateway.core.terms import Finding, Judgement, Outcome, Piece, Watch
 
 
 class Hit(NamedTuple):
@@ -39,3 +41,65 @@ class Scanner(Protocol):
 
 
 Follow = Callable[[], Scanner]  # a fresh scanner for a fresh channel
+
+
+class Following:
+    """One watch that follows an answer as it comes: a scanner for each channel."""
+
+    def __init__(self, watch: Watch, follow: Follow) -> None:
+        self.watch = watch
+        self._follow = follow
+        self._scanners: dict[str, Scanner] = {}
+        self._lengths: dict[str, int] = {}
+        self._bases: dict[str, int] = {}  # where the text that a channel's scanner follows begins
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The channels that were read."""
+        return tuple(self._lengths)
+
+    def add(self, pieces: Iterable[Piece]) -> tuple[Finding | None, dict[str, int]]:
+        """A finding that decides, or how far each channel of these pieces is cleared."""
+        cleared: dict[str, int] = {}
+        try:
+            for piece in pieces:
+                if piece.place not in self.watch.places:
+                    continue
+                scan = self._fed(piece)
+                if scan.hits:
+                    return self._hit(piece.channel, scan.hits), {}
+                if not piece.wrapped:
+                    cleared[piece.channel] = scan.safe
+        except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
+            return Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}"), {}
+        return None, cleared
+
+    def end(self) -> Finding:
+        """The answer is complete."""
+        try:
+            for channel, scanner in self._scanners.items():
+                if hits := scanner.end().hits:
+                    return self._hit(channel, hits)
+        except Exception as error:  # noqa: BLE001 -- as above
+            return Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
+        if not self._lengths:
+            return Finding(self.watch, Outcome.NOTHING)
+        return Finding(self.watch, Outcome.CLEAR, Judgement(hit=False))
+
+    def _fed(self, piece: Piece) -> Scan:
+        channel = piece.channel
+        scanner = self._scanners.get(channel)
+        if scanner is None:
+            scanner = self._scanners[channel] = self._follow()
+            self._bases[channel] = self._lengths.get(channel, 0)
+        base = self._bases[channel]
+        length = self._lengths[channel] = self._lengths.get(channel, 0) + len(piece.text)
+        scan = scanner.feed(piece.text)
+        if not piece.closed:
+            return Scan(scan.hits, base + scan.safe)
+        del self._scanners[channel]
+        return Scan([*scan.hits, *scanner.end().hits], length)
+
+    def _hit(self, channel: str, hits: Sequence[Hit]) -> Finding:
+        named = tuple(dict.fromkeys(hit.category for hit in hits))
+        return Finding(self.watch, Outcome.HIT, Judgement(hit=True, categories=named, paths=(channel,)))

@@ -91,6 +91,7 @@ class Action(IntEnum):
 class Lane(StrEnum):
     """How an output check holds the answer back while it has not spoken."""
 
+    EXACT = "exact"  # hold only the longest suffix that may still become a hit
     WHOLE = "whole"  # hold everything until the check has read the end
     AFTER = "after"  # release at once, cut when it hits
 
@@ -195,6 +196,8 @@ class Piece:
     channel: str
     place: Place
     text: str
+    closed: bool = False  # said once: nothing continues this text
+    wrapped: bool = False  # so far the channel may be JSON or base64: it may say more once it is complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ class Delta:
     frame: Any  # as parsed; the core never looks inside
     pieces: tuple[Piece, ...] = ()
     size: int = 0  # bytes held while this frame is held
+    group: str | None = None  # frames of one group keep their order; None keeps it with all
 
 
 class Blame(StrEnum):
@@ -323,9 +327,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Put a finding on record that took no look: there was nothing to read."""
+    """Put a finding on record that took no look: there was nothing to read, or it was read as it came."""
 
     finding: Finding
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

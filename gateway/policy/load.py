@@ -119,6 +119,8 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
     check = _validated(kind, {"use": raw.get("use", name), **own}, base, source, keys)
     if common is None or check is None:
         return None
+    if common.stream == "exact" and not check.follows:
+        source.wrong((*base, "stream"), "this check cannot follow an answer piece by piece; use 'whole'")
     places = _places(common, kind, base, source)
     _check_models(check, base, source, known_model)
     return Entry(name, common, check, places) if len(source.mistakes) == before else None

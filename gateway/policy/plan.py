@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from gateway.checks.base import Check
+from gateway.core.holdback import Follow
 from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Side, Watch, When
 from gateway.policy.load import PolicySet
 from gateway.policy.model import REFUSAL, BlockAs, Common, Entry, Policy
@@ -28,7 +30,7 @@ class Opaque(Check):
 OPAQUE = Entry("opaque", Common(), Opaque(), UNREAD_PLACES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What holds for one request: its watches, the checks behind them, and how a block is said."""
 
@@ -37,6 +39,11 @@ class Plan:
     policies: tuple[str, ...]  # name@hash
     block_as: BlockAs = "error"
     refusal: str = REFUSAL
+
+    @cached_property
+    def follows(self) -> Mapping[str, Follow]:
+        """What can follow an answer as it comes, by the watch's name."""
+        return {name: check.scanner for name, check in self.checks.items() if check.follows}
 
 
 def plan(policies: PolicySet, *, models: Collection[str], endpoint: str) -> Plan:
@@ -107,11 +114,18 @@ def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
             ACTIONS[common.do],
             fails_open=(common.on_error or head.defaults.on_error) == "allow",
             when=When.BEFORE if before else When.BESIDE,
-            lane=Lane(common.stream or entry.check.lane),
+            lane=_lane(entry),
             shadow=mode == "shadow" or head.mode == "shadow",
             timeout=common.timeout or head.defaults.timeout,
             always_asked=entry.check.always_asked,
         )
+
+
+def _lane(entry: Entry) -> Lane:
+    """As the policy says; else a check that can follow an answer does."""
+    if entry.common.stream is not None:
+        return Lane(entry.common.stream)
+    return Lane.EXACT if entry.check.follows else entry.check.lane
 
 
 def bound(watch: Watch) -> str:

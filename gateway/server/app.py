@@ -176,7 +176,7 @@ class Gateway:
         call = Call("only", route.upstream, route.model, document, request.stream, endpoint.path, endpoint.flows)
         release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
         race = Race(
-            Exchange(call, planned.watches, request.passages, self.settings.max_held),
+            Exchange(call, planned.watches, request.passages, self.settings.max_held, planned.follows),
             planned.checks,
             self.upstreams[route.upstream],
             headers=http.headers,

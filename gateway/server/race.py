@@ -166,8 +166,8 @@ class Race:
                     self._running[call.name] = (group.create_task(self._pump(call)), None)
                 case Drop(what=what):
                     self._drop(what)
-                case Note(finding=finding):
-                    self._receipt.note(finding)
+                case Note(finding=finding, paths=paths):
+                    self._receipt.note(finding, paths)
                 case Pause():
                     self._flowing.clear()
                 case Resume():

@@ -112,9 +112,9 @@ class Receipt:
         look.finding = finding
         look.ended = time.monotonic()
 
-    def note(self, finding: Finding) -> None:
+    def note(self, finding: Finding, paths: tuple[str, ...]) -> None:
         now = time.monotonic()
-        self.looks.append(Look(finding.watch, (), now, now, finding))
+        self.looks.append(Look(finding.watch, paths, now, now, finding))
 
     def close(self, verdict: Verdict) -> None:
         self.decision = str(verdict.decision)

@@ -47,6 +47,7 @@ class Reader:
     """Reads one upstream answer, frame by frame or whole, and keeps what its end needs."""
 
     repeats = False  # texts are said again as wholes, so what was said is kept
+    marks_again = False  # a frame may overtake the one that said the same first, so it is marked as well
 
     def __init__(self, asked: Document, *, stream: bool) -> None:
         self.asked = asked  # the request that is answered
@@ -128,22 +129,24 @@ class Reader:
         if kept is None:
             kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
-        return Piece(channel, place, text)
+        return Piece(channel, place, text, wrapped=kept.kept)
 
     def _say_once(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
-        if (channel, text) in self._once:
-            return
+        again = (channel, text) in self._once
+        if again and not self.marks_again:
+            return  # its frame waits behind the one that said it first
         self._once.add((channel, text))
-        yield Piece(channel, place, f"\n{text}")
+        yield Piece(channel, place, "" if again else f"\n{text}", closed=True)
         for step, other in hidden(text):
-            yield Piece(channel + step, place, f"\n{other}")
+            yield Piece(channel + step, place, "" if again else f"\n{other}", closed=True)
 
     def _again(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
         known = self._running.get(channel)
         if known is None or (known.place is place and known.begins(text)):
             yield self._run(channel, place, text[known.size :] if known else text)
         else:
-            yield Piece(channel, place, "")  # its frame waits for what it claims to repeat
+            wrapped = channel in self._wrapped and self._wrapped[channel].kept
+            yield Piece(channel, place, "", wrapped=wrapped)  # its frame waits for what it claims to repeat
             yield from self._say_once(f"{channel}<again>", place, text)
 
 
@@ -176,18 +179,18 @@ class _Wrapped:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._kept = True
+        self.kept = True  # it may still be JSON or base64
         self._json = place is Place.TOOL_CALL
         self._size = 0
         self._texts: list[str] = []
 
     def add(self, text: str) -> None:
-        if not self._kept:
+        if not self.kept:
             return
         if not self._size and (start := text.lstrip()[:1]):
             self._json = self._json or start in "{["
         if not self._json and not _BASE64.fullmatch(text):
-            self._kept = False
+            self.kept = False
             self._texts.clear()
             return
         self._size += len(text) if text.strip() or self._size else 0
@@ -196,7 +199,7 @@ class _Wrapped:
         self._texts.append(text)
 
     def hidden(self) -> Iterator[tuple[str, str]]:
-        return hidden("".join(self._texts)) if self._kept else iter(())
+        return hidden("".join(self._texts)) if self.kept else iter(())
 
 
 _BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]*={0,2}\s*", re.ASCII)
