@@ -42,7 +42,7 @@ mutate: $(STAMP)
 
 # The property tests with many examples.
 deep: $(STAMP)
-	OUTRIDER_TEST_DEPTH=deep $(BIN)/pytest tests/properties
+	OUTRIDER_TEST_DEPTH=deep $(BIN)/pytest tests/properties tests/checks/test_following.py
 
 # The clients that are not Python packages of ours (npm).
 clients:

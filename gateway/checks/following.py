@@ -192,6 +192,12 @@ class PatternScanner:
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
         self._told = 0  # hits before this are told
 
+    def fork(self) -> PatternScanner:
+        """One that goes on from here, its places counted from the beginning of what is kept."""
+        other = PatternScanner(self._patterns)
+        other.buffer, other._from = self.buffer, self._from
+        return other
+
     def feed(self, text: str) -> Scan:
         self.buffer += text
         begun = self._patterns.begun.search(self.buffer, self._from)
@@ -234,10 +240,8 @@ class LooksScanner:
 
     def feed(self, text: str) -> Scan:
         if self._plain is None and not text.isascii():
-            self._plain = PatternScanner(self._patterns)
-            self._since = 0
+            self._plain = self._raw.fork()
             self._origins = list(range(self._raw.base, self._length))
-            self._plain.feed(self._raw.buffer)
         scan = self._raw.feed(text)
         if self._plain is None:
             self._length += len(text)

@@ -12,6 +12,7 @@ from gateway.checks.following import NotFollowable, beginnings
 from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.core.terms import Passage, Place
+from tests.conftest import many
 
 
 def judged(check, text):
@@ -56,11 +57,13 @@ texts = st.text("abcABC  \u200b\u00adａé_.", max_size=40)
 cuts = st.lists(st.integers(0, 40), max_size=8)
 
 
+@many
 @given(words, st.booleans(), texts, cuts)
 def test_words(listed, whole_word, text, at):
     holds(Keywords(words=listed, whole_word=whole_word), text, at)
 
 
+@many
 @given(words, words, st.booleans(), texts, cuts)
 def test_words_with_exceptions(listed, excuses, whole_word, text, at):
     check = Keywords.model_validate({"words": listed, "except": excuses, "whole_word": whole_word})
@@ -93,9 +96,12 @@ material = st.lists(
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
+@many
 @given(text=material, at=st.lists(st.integers(0, 80), max_size=10))
 @example(text="secrets", at=[6])
 @example(text="secret", at=[3])
+@example(text="xsecret ", at=[1, 7])
+@example(text="_AKIAAB12 ", at=[1])
 def test_patterns(pattern, text, at):
     check = Regex(patterns={"p": pattern})
     assert check.follows
@@ -109,14 +115,17 @@ def test_several_patterns_at_once(text, at):
 
 made = st.recursive(
     st.sampled_from(["a", "b", "ab", "[ab]", "[^a]", ".", r"\w", r"\b", r"\d", "1"]),
-    lambda inner: st.builds("({})".format, inner)
-    | st.builds("{}{}".format, inner, inner)
-    | st.builds("(?:{}|{})".format, inner, inner)
-    | st.builds("(?:{}){}".format, inner, st.sampled_from(["*", "+", "?", "{2}", "{1,3}", "*?"])),
+    lambda inner: (
+        st.builds("({})".format, inner)
+        | st.builds("{}{}".format, inner, inner)
+        | st.builds("(?:{}|{})".format, inner, inner)
+        | st.builds("(?:{}){}".format, inner, st.sampled_from(["*", "+", "?", "{2}", "{1,3}", "*?"]))
+    ),
     max_leaves=6,
 )
 
 
+@many
 @given(made, st.text("ab1 ", max_size=14), st.lists(st.integers(0, 14), max_size=5))
 def test_patterns_that_nobody_thought_of(pattern, text, at):
     assume(re2.search(pattern, "") is None)
@@ -125,6 +134,7 @@ def test_patterns_that_nobody_thought_of(pattern, text, at):
     holds(check, text, at)
 
 
+@many
 @given(made, st.text("ab1 ", max_size=10))
 def test_every_beginning_of_a_match_is_a_beginning(pattern, text):
     match = re2.search(pattern, text)
