@@ -50,6 +50,7 @@ from gateway.core.terms import (
     When,
 )
 from gateway.core.verdict import stops
+from gateway.core.windows import Windows
 
 TOO_SLOW = Fault(504, "The answer was not complete within the time allowed.", "timeout", blame=Blame.TIMEOUT)
 TOO_LONG = Fault(
@@ -79,7 +80,7 @@ class Spoken:
 
 def _as_it_can(watch: Watch, follows: Mapping[str, Follow]) -> Watch:
     """A watch that nobody can read along for reads the whole."""
-    if watch.lane is Lane.EXACT and (watch.name not in follows or not watch.gates):
+    if not watch.gates or (watch.lane is Lane.EXACT and watch.name not in follows):
         return replace(watch, lane=Lane.WHOLE)
     return watch
 
@@ -101,7 +102,8 @@ class Exchange:
         follows = follows or {}
         answer = [_as_it_can(watch, follows) for watch in watches if watch.side is Side.OUTPUT]
         self._following = [Following(watch, follows[watch.name]) for watch in answer if watch.lane is Lane.EXACT]
-        self._answer = tuple(watch for watch in answer if watch.lane is not Lane.EXACT)
+        self._windows = {watch.key: Windows(watch) for watch in answer if watch.lane is Lane.WINDOW}
+        self._answer = tuple(watch for watch in answer if watch.lane not in {Lane.EXACT, Lane.WINDOW})
         self._passages = tuple(passages)
         self._max_held = max_held
         self._gate = Gate(answer)
@@ -151,10 +153,11 @@ class Exchange:
         effects = self._follow(event.delta.pieces)
         if self.closed:
             return effects
+        effects += self._show(event.delta.pieces)
         effects += self._advance()
-        if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows):
+        if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows) or self.closed:
             return effects
-        if self._gate.needs_the_end or (self._gate.holding and not self._waits_for(Side.INPUT)):
+        if self._gate.needs_the_end or (self._gate.holding and not self._out_gates()):
             return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))
         if not self._paused:
             self._paused = True
@@ -171,7 +174,20 @@ class Exchange:
             effects += self._told(following, following.end())
             if self.closed:
                 return effects
-        return effects + self._look(self._answer) + self._advance()
+        effects += self._show(())
+        silent = [w.watch for w in self._windows.values() if not w.looked]
+        return effects + self._look([*self._answer, *silent]) + self._advance()
+
+    def _show(self, pieces: Sequence[Piece]) -> list[Effect]:
+        """Send the next windows to look; at the end, all that is left."""
+        effects: list[Effect] = []
+        for windows in self._windows.values():
+            windows.add(pieces)
+            window = windows.next(final=self._ended)
+            if window is not None:
+                self._out[windows.watch.key] = windows.watch
+                effects.append(Examine(windows.watch, window.passages))
+        return effects
 
     def _follow(self, pieces: Sequence[Piece]) -> list[Effect]:
         """What the watches that read along say of these pieces."""
@@ -200,6 +216,10 @@ class Exchange:
             return []
         if stops(finding):
             return self._close(Verdict(Decision.BLOCKED, by=finding))
+        windows = self._windows.get(finding.watch.key)
+        if windows is not None and windows.out is not None:
+            self._gate.clear(finding.watch, windows.cleared())
+            return self._show(()) + self._advance()
         self._gate.clear(finding.watch, self._gate.extent if self._ended else {})
         return self._advance()
 
@@ -220,6 +240,10 @@ class Exchange:
             return self._spoken.passages(watch)
         return tuple(passage for passage in self._passages if passage.place in watch.places)
 
+    def _out_gates(self) -> bool:
+        """Whether a look is out that may still make room."""
+        return any(watch.gates for watch in self._out.values())
+
     def _waits_for(self, side: Side) -> bool:
         return any(watch.gates and watch.side is side for watch in self._out.values())
 
@@ -236,6 +260,8 @@ class Exchange:
         if self._paused and self._gate.held <= self._max_held:
             self._paused = False
             effects.append(Resume(self._call.name))
+        if self._paused and not self._out_gates():
+            return effects + self._close(Verdict(Decision.FAILED, fault=TOO_LONG))
         if self._fault is not None:
             effects += self._close(Verdict(Decision.FAILED, fault=self._fault))
         elif complete:

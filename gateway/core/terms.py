@@ -92,6 +92,7 @@ class Lane(StrEnum):
     """How an output check holds the answer back while it has not spoken."""
 
     EXACT = "exact"  # hold only the longest suffix that may still become a hit
+    WINDOW = "window"  # show it sentence by sentence, hold what has not been cleared
     WHOLE = "whole"  # hold everything until the check has read the end
     AFTER = "after"  # release at once, cut when it hits
 

@@ -121,6 +121,8 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
         return None
     if common.stream == "exact" and not check.follows:
         source.wrong((*base, "stream"), "this check cannot follow an answer piece by piece; use 'whole'")
+    if common.stream == "window" and check.always_asked:
+        source.wrong((*base, "stream"), "this check needs the whole answer; use 'whole'")
     places = _places(common, kind, base, source)
     _check_models(check, base, source, known_model)
     return Entry(name, common, check, places) if len(source.mistakes) == before else None

@@ -29,7 +29,6 @@ PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place
 KEYS_LATER = frozenset({"need", "of", "context", "restore", "history"})
 VALUES_LATER: dict[str, frozenset[str]] = {
     "do": frozenset({"redact", "mask"}),
-    "stream": frozenset({"window"}),
 }
 KINDS_LATER = frozenset(
     "secrets pii urls invisible injection toxicity tools json_schema prompt_leak code language repetition "
@@ -84,7 +83,7 @@ class Common(_Model):
     at: Names | None = Field(None, description="places; absent: input and output as far as the kind can read")
     do: Literal["block", "flag"] = Field("block", description="what a hit does")
     when: Literal["before", "beside"] | None = Field(None, description="when an input check runs")
-    stream: Literal["exact", "whole", "after"] | None = Field(None, description="how output is held back")
+    stream: Literal["exact", "window", "whole", "after"] | None = Field(None, description="how output is held back")
     timeout: Duration | None = Field(None, description="seconds that one look may take")
     on_error: OnError | None = Field(None, description="what a failure does")
     mode: Mode | None = Field(None, description="enforce, shadow or disabled")

@@ -19,6 +19,8 @@ from gateway.wire import walk
 from gateway.wire.canonical import Malformed
 from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, render
 
+MAX_CHANNELS = 10_000  # of one stream
+
 
 class UpstreamErrorFrame(ValueError):
     """The upstream sent an error object where an answer was expected."""
@@ -127,6 +129,8 @@ class Reader:
             kept_text.add(text)
         kept = self._wrapped.get(channel)
         if kept is None:
+            if self.stream and len(self._wrapped) >= MAX_CHANNELS:
+                raise Malformed("it has too many parts")
             kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
         return Piece(channel, place, text, wrapped=kept.kept)

@@ -40,9 +40,14 @@ MISTAKES = [
     ("policy: p\nchecks: {a: {use: keywords, words: [x], timeout: 5}}", ":2:41: ", "not a duration"),
     ("policy: p\nchecks: {a: {use: keywords, words: [x], do: redact}}", ":2:41: ", "'do: redact' is not available"),
     (
-        "policy: p\nchecks: {a: {use: keywords, words: [x], stream: window}}",
+        "policy: p\nchecks: {a: {use: length, max_words: 9, stream: window}}",
         ":2:41: ",
-        "'stream: window' is not available",
+        "needs the whole answer",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: regex, patterns: {n: '^x'}, stream: exact}}",
+        ":2:47: ",
+        "cannot follow an answer",
     ),
     ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
     ("policy: p\nchecks: {secrets: {}}", ":2:10: ", "kind 'secrets' is not available"),

@@ -140,12 +140,12 @@ def deltas_of(script, cuts):
         yield Delta(None, closing)
 
 
-def play(script, cuts, lanes, when):
+def play(script, cuts, lanes, when, lag=1):
     """Everything that was sent before each event, and the verdict."""
     question = (Passage("q", Place.USER, "?"),)
     follows = {name: check.scanner for name, check in CHECKS.items()}
     exchange = Exchange(Call("only", "u", "m", {}, stream=True), watches(lanes), question, 2**20, follows)
-    sent, verdicts, waiting = [], [], []
+    sent, verdicts, waiting, question_waits = [], [], [], []
 
     def take(effects):
         for effect in effects:
@@ -154,7 +154,7 @@ def play(script, cuts, lanes, when):
                     sent.append(delta.frame)
                 case Examine(watch=watch, passages=passages):
                     if watch is QUESTION:
-                        waiting.append(Found(Finding(watch, Outcome.CLEAR, Judgement(hit=False))))
+                        question_waits.append(Found(Finding(watch, Outcome.CLEAR, Judgement(hit=False))))
                     else:
                         judged = CHECKS[watch.name].judge(passages)
                         waiting.append(Found(Finding(watch, Outcome.HIT if judged.hit else Outcome.CLEAR, judged)))
@@ -166,26 +166,32 @@ def play(script, cuts, lanes, when):
     take(exchange.start())
     for number, delta in enumerate(deltas_of(script, cuts)):
         if number == when:
+            take(exchange.take(question_waits.pop()))
+        if number % lag == 0 and waiting:
             take(exchange.take(waiting.pop(0)))
         if number < when:
             assert not sent, "nothing is sent before the question has its verdict"
         take(exchange.take(Arrived("only", delta)))
     take(exchange.take(Ended("only")))
+    for late in question_waits:
+        take(exchange.take(late))
     while waiting:
         take(exchange.take(waiting.pop(0)))
     assert len(verdicts) == 1
     return sent, verdicts[0]
 
 
-lanes = st.fixed_dictionaries({name: st.sampled_from([Lane.EXACT, Lane.EXACT, Lane.WHOLE]) for name in CHECKS})
+lanes = st.fixed_dictionaries(
+    {name: st.sampled_from([Lane.EXACT, Lane.EXACT, Lane.WINDOW, Lane.WHOLE]) for name in CHECKS}
+)
 
 
 @many
-@given(scripts(), st.lists(st.integers(0, 5000), max_size=10), lanes, st.integers(0, 6))
-def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when):
+@given(scripts(), st.lists(st.integers(0, 5000), max_size=10), lanes, st.integers(0, 6), st.integers(1, 9))
+def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when, lag):
     said = texts_of(frames_of(script))
     hits = {channel: at for channel, text in said.items() if (at := first_hit(text)) is not None}
-    sent, verdict = play(script, cuts, lanes, when)
+    sent, verdict = play(script, cuts, lanes, when, lag)
     emitted = texts_of(sent)
     if not hits:
         assert verdict.decision is Decision.RELEASED
