@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     drain: Duration = Field(
         30.0, validate_default=False, description="seconds that SIGTERM waits for answers under way"
     )
+    keepalive: Duration = Field(
+        15.0, validate_default=False, description="seconds of silence after which a stream under way gets a comment"
+    )
     body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
     header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
     cors_origins: str = Field("", description="origins of web pages that may call, with commas between; * is all")

@@ -14,7 +14,7 @@ from gateway.config.load import ConfigError, load_house
 from gateway.config.model import House
 from gateway.core.terms import Side, Watch
 from gateway.policy.load import PolicySet, load_policies
-from gateway.policy.plan import Plan, bound, plan
+from gateway.policy.plan import Plan, bound, plan, wait
 from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.wire.endpoints import NAMES
@@ -62,7 +62,7 @@ def _load(settings: Settings, path: Path | None) -> tuple[House | None, PolicySe
 
 
 def _row(watch: Watch, planned: Plan) -> dict[str, Any]:
-    when = f"{watch.when} the call" if watch.side is Side.INPUT else f"{watch.lane} answer"
+    when = f"{watch.when} the call" if watch.side is Side.INPUT else f"{watch.lane} lane"
     if not watch.gates:
         when = "aside, nobody waits"
     does = "shadow" if watch.shadow else str(watch.action.name).lower()
@@ -75,6 +75,7 @@ def _row(watch: Watch, planned: Plan) -> dict[str, Any]:
         "deadline_s": watch.timeout,
         "on_error": "allow" if watch.fails_open else "block",
         "out_before_block": bound(watch),
+        "waits": wait(watch),
     }
 
 

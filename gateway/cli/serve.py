@@ -8,18 +8,23 @@ import gc
 import sys
 from collections.abc import Callable
 
+import structlog
 import uvloop
 
 from gateway.cli.files import policies_for
 from gateway.config.load import load_house
 from gateway.config.model import House
+from gateway.core.terms import Side
 from gateway.policy.load import PolicySet
+from gateway.policy.plan import bound, wait, watches_of
 from gateway.server.app import Gateway
 from gateway.server.listen import serve
 from gateway.server.logs import set_up
 from gateway.server.upstreams import make_upstreams, scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.yamlfile import FileError
+
+log = structlog.get_logger()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +41,16 @@ def run(_args: argparse.Namespace) -> int:
         sys.stderr.write(f"outrider: {error}\n")
         return 2
     set_up(settings.log_level, settings.log_format)
+    for policy in policies.policies:
+        watches, _ = watches_of(policy)
+        streams = [w for w in watches if w.side is Side.OUTPUT and w.gates]
+        log.info(
+            "policy",
+            policy=policy.version,
+            mode=policy.head.mode,
+            out_before_block={w.name: bound(w) for w in streams},
+            waits={w.name: wait(w) for w in streams},
+        )
     return run_gateway(settings, house, policies)
 
 

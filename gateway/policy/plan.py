@@ -10,6 +10,7 @@ from functools import cached_property
 from gateway.checks.base import Check
 from gateway.core.holdback import Follow
 from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Side, Watch, When
+from gateway.core.windows import MOST
 from gateway.policy.load import PolicySet
 from gateway.policy.model import REFUSAL, BlockAs, Common, Entry, Policy
 
@@ -133,3 +134,20 @@ def bound(watch: Watch) -> str:
     if watch.side is Side.INPUT or not watch.gates:
         return "-"
     return "0" if watch.holds else "all"
+
+
+def wait(watch: Watch) -> str:
+    """What waiting this check adds to a stream, in words."""
+    if not watch.gates:
+        return "none"
+    if watch.side is Side.INPUT:
+        return "its own time" if watch.when is When.BEFORE else "what it takes longer than the first words"
+    match watch.lane:
+        case Lane.EXACT:
+            return "only for text that may still become a hit"
+        case Lane.WINDOW:
+            return f"a sentence (up to {MOST} characters) and its own time"
+        case Lane.WHOLE:
+            return "the whole answer"
+        case Lane.AFTER:
+            return "none"

@@ -185,6 +185,7 @@ class Gateway:
             receipt=receipt,
             afterwards=self.afterwards,
             within=self.house.upstreams[route.upstream].timeout.total + MARGIN,
+            keepalive=self.settings.keepalive,
         )
         await race.run()
         if release.response is None:  # the client left before anything could be said

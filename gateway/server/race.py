@@ -109,6 +109,7 @@ class Race:
         receipt: Receipt,
         afterwards: Afterwards,
         within: float,
+        keepalive: float = 15.0,
     ) -> None:
         self._exchange = exchange
         self._checks = checks
@@ -119,6 +120,7 @@ class Race:
         self._receipt = receipt
         self._afterwards = afterwards
         self._within = within  # seconds for the whole exchange
+        self._keepalive = keepalive  # seconds of silence in a stream under way
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # found on the spot by local checks
         self._flowing = asyncio.Event()
@@ -153,6 +155,12 @@ class Race:
             return self._soon.popleft()
         if self._mailbox.empty():
             await self._release.flush()
+        while self._release.streaming:
+            try:
+                async with asyncio.timeout(self._keepalive):
+                    return await self._mailbox.get()
+            except TimeoutError:
+                await self._release.keep_alive()
         return await self._mailbox.get()
 
     async def _carry_out(self, effects: list[Effect], group: asyncio.TaskGroup) -> None:

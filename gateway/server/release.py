@@ -18,7 +18,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.wire import canonical, errors
+from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
 from gateway.wire.reader import Raw
@@ -106,6 +106,14 @@ class Release:
             data = b"".join(self._batch)
             self._batch.clear()
             await self._write(data)
+
+    @property
+    def streaming(self) -> bool:
+        """An event stream is under way, so that a comment can be written."""
+        return self._stream is not None and self._media == STREAM
+
+    async def keep_alive(self) -> None:
+        await self._write(sse.comment("keep-alive"))
 
     async def close(self, verdict: Verdict) -> None:
         match verdict.decision:

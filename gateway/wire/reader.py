@@ -186,6 +186,7 @@ class _Wrapped:
         self.kept = True  # it may still be JSON or base64
         self._json = place is Place.TOOL_CALL
         self._size = 0
+        self._spaced = False  # it ends with white space
         self._texts: list[str] = []
 
     def add(self, text: str) -> None:
@@ -193,7 +194,7 @@ class _Wrapped:
             return
         if not self._size and (start := text.lstrip()[:1]):
             self._json = self._json or start in "{["
-        if not self._json and not _BASE64.fullmatch(text):
+        if not self._json and not self._may_be_base64(text):
             self.kept = False
             self._texts.clear()
             return
@@ -202,11 +203,19 @@ class _Wrapped:
             raise Malformed("a wrapped text is too long to be read")
         self._texts.append(text)
 
+    def _may_be_base64(self, text: str) -> bool:
+        """One run without white space inside, as far as it has come."""
+        bare = text.strip()
+        if bare and self._size and (self._spaced or text[0].isspace()):
+            return False
+        self._spaced = text[-1:].isspace() if text else self._spaced
+        return _BASE64.fullmatch(bare) is not None
+
     def hidden(self) -> Iterator[tuple[str, str]]:
         return hidden("".join(self._texts)) if self.kept else iter(())
 
 
-_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]*={0,2}\s*", re.ASCII)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)
 
 
 def grown(_steps: Steps, _position: int, item: Any) -> str:

@@ -114,6 +114,13 @@ def test_only_what_may_be_json_is_kept():
     assert [(p.channel, MARKER in p.text) for p in reader.closing()] == [("choices[0].delta.content<json>", True)]
 
 
+@pytest.mark.parametrize("texts", [("All", " is", " well"), ("All ", "is "), ("All is",), ("a", "\n", "b"), ("x", ".")])
+def test_prose_is_known_for_what_it_is_as_soon_as_a_second_word_comes(texts):
+    reader = CHAT.reader({}, stream=True)
+    deltas = [reader.delta({"choices": [{"index": 0, "delta": {"content": text}}]}) for text in texts]
+    assert not deltas[-1].pieces[0].wrapped
+
+
 def test_a_whole_text_in_base64_is_read_at_the_end():
     reader = CHAT.reader({}, stream=True)
     for text in ("Rk9SQklE", "REVOLTdR"):

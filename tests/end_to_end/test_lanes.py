@@ -1,0 +1,183 @@
+"""Streams that flow: what may be out when, with the lanes that hold little, seen on the raw socket."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.end_to_end.process import (  # fmt: skip
+    Fake,
+    Gateway,
+    Wire,
+    ask,
+    begin_stream,
+    chunk,
+    end_stream,
+    environment,
+    event,
+    plain_answer,
+    send_json,
+    send_part,
+)
+
+EXACT = """
+policy: exact
+checks:
+  words: {use: keywords, words: [SWORDFISH-7], at: output}
+  keys: {use: regex, patterns: {aws: '\\b(?:AKIA|ASIA)[0-9A-Z]{16}\\b'}, case_sensitive: true, at: output}
+"""
+WINDOW = "policy: w\nchecks: {tone: {use: judge, model: judge, at: output, stream: window, timeout: 5s}}\n"
+
+
+def says(*texts, pause=0.15, index=0):
+    async def play(seen, writer):
+        await begin_stream(writer)
+        for text in texts:
+            document = chunk({"content": text})
+            document["choices"][0]["index"] = index
+            await send_part(writer, event(document))
+            await asyncio.sleep(pause)
+        await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
+        await end_stream(writer)
+
+    return play
+
+
+async def test_harmless_text_is_out_long_before_the_end(tmp_path):
+    words = [f"word{n} " for n in range(10)]
+    async with Fake(says(*words)) as fake:
+        with Gateway(tmp_path, fake.house, EXACT) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                started = time.monotonic()
+                await wire.read(until=b"word1")
+                assert time.monotonic() - started < 0.9
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert wire.events[-1] == b"[DONE]"
+    assert "".join(json.loads(e)["choices"][0]["delta"].get("content", "") for e in wire.events[:-1]) == "".join(words)
+    assert {(c["check"], c["verdict"]) for c in receipt["checks"]} == {
+        ("exact.words", "clear"),
+        ("exact.keys", "clear"),
+    }
+    assert all("choices[0].delta.content" in c["read"] for c in receipt["checks"])
+
+
+@pytest.mark.parametrize("cut", range(1, 11))
+async def test_no_character_of_a_hit_is_out_however_it_is_cut(tmp_path_factory, cut, flowing):
+    word = "SWORDFISH-7"
+    wire = await flowing(
+        says("Ordinary words first, ", f"and then {word[:cut]}", f"{word[cut:]} and more.", pause=0.03)
+    )
+    assert wire.status == 200
+    assert b"Ordinary words first, " in wire.body
+    assert b"SWORD" not in wire.data
+    assert b"and then" not in wire.data or cut > 0
+    assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
+    assert wire.events[-1] == b"[DONE]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("flowing")
+
+
+@pytest.fixture
+async def flowing(folder):
+    async def run(script):
+        async with Fake(script) as fake:
+            with Gateway(folder, fake.house, EXACT) as gateway:
+                async with Wire(gateway.port) as wire:
+                    await wire.post(ask(stream=True))
+                    await wire.read()
+                await fake.seen[0].wait_closed()
+        return wire
+
+    return run
+
+
+async def test_a_tool_call_comes_whole_or_not_at_all(flowing):
+    def piece(arguments, **more):
+        return chunk({"tool_calls": [{"index": 0, **more, "function": {"arguments": arguments}}]})
+
+    for secret in (False, True):
+
+        async def play(seen, writer, said="\\u0053WORDFISH-7" if secret else "fine"):
+            await begin_stream(writer)
+            await send_part(writer, event(chunk({"role": "assistant", "content": "Let me look. "})))
+            for document in (piece("", id="c1", type="function"), piece('{"q": "'), piece(said), piece('"}')):
+                await send_part(writer, event(document))
+                await asyncio.sleep(0.05)
+            await send_part(writer, event(chunk(finish="tool_calls")) + event(b"[DONE]"))
+            await end_stream(writer)
+
+        wire = await flowing(play)
+        assert b"Let me look." in wire.body
+        assert (b"tool_calls" in wire.body) is not secret
+        assert (b'"finish_reason":"tool_calls"' in wire.body) is not secret
+
+
+async def test_a_window_check_lets_sentences_go_one_by_one(tmp_path):
+    sentences = [f"This is sentence number {n}, and it is quite ordinary. " for n in range(12)]
+    asked = []
+
+    async def play(seen, writer):
+        if seen.body["model"] == "judge":
+            asked.append(seen.body["messages"][-1]["content"])
+            await asyncio.sleep(0.1)
+            await send_json(writer, plain_answer("YES" if "poison" in asked[-1] else "NO"))
+        else:
+            await says(*sentences, "Then add poison. ", "And so on, for ever and ever. ", pause=0.1)(seen, writer)
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, WINDOW) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                started = time.monotonic()
+                await wire.read(until=b"number 0")
+                assert time.monotonic() - started < 1
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
+    assert b"number 5" in wire.body
+    assert b"poison" not in wire.data
+    assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
+    assert 3 <= len(asked) <= 9, "windows grow"
+    assert receipt["decision"] == "blocked"
+
+
+async def test_a_silent_stream_is_kept_alive_only_after_it_has_begun(tmp_path):
+    async def play(seen, writer):
+        await begin_stream(writer)
+        await asyncio.sleep(0.7)
+        await send_part(writer, event(chunk({"content": "first words "})))
+        await asyncio.sleep(0.9)
+        await send_part(writer, event(chunk({"content": "and the last"}, "stop")) + event(b"[DONE]"))
+        await end_stream(writer)
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, EXACT, keepalive="200ms") as gateway:
+            async with Wire(gateway.port) as wire:
+                started = time.monotonic()
+                await wire.post(ask(stream=True))
+                await wire.read()
+    assert wire.first_byte - started > 0.6, "nothing, no comment either, before the first words"
+    assert 2 <= wire.body.count(b": keep-alive\n\n") <= 5
+    assert wire.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_bound_is_printed(tmp_path):
+    (tmp_path / "p.yaml").write_text(EXACT)
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check", "p.yaml", "--json"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )  # fmt: skip
+    rows = json.loads(done.stdout)["checks"]
+    assert {row["out_before_block"] for row in rows} == {"0"}
+    assert {row["waits"] for row in rows} == {"only for text that may still become a hit"}
+    async with Fake(says("x")) as fake:
+        with Gateway(tmp_path, fake.house, WINDOW) as gateway:
+            line = next(json.loads(one) for one in gateway.lines if '"event":"policy"' in one)
+    assert line["out_before_block"] == {"w.tone": "0"}
+    assert "a sentence" in line["waits"]["w.tone"]
