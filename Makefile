@@ -34,6 +34,8 @@ check: lint test
 
 # What docs/performance.md quotes.
 bench: $(STAMP)
+	$(BIN)/python benchmarks/holdback.py
+	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/overlap.py
 
 # Planted faults in the core: which of them do the tests not see?

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gateway.core.terms import Passage, Piece, Place, Watch
 
 FIRST = 24  # characters of the first window
-MOST = 180  # characters that a window waits for
+MOST = 156  # characters that a window waits for
 CONTEXT = 200  # characters of what came before that are shown again
 PATIENCE = 4  # times the size after which a text without white space is cut anywhere
 
@@ -23,16 +23,16 @@ _SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s|[。！？]|\n")  # noqa: RU
 
 
 def border(text: str, start: int, size: int) -> int | None:
-    """Where a window that begins at `start` ends: behind a sentence, else behind a word; None: wait for more."""
+    """Where a window that begins at `start` ends: behind a sentence or a word; None: wait for more.
+
+    A sentence's end is taken where little is left behind it: what is left waits for the next window.
+    """
     pending = len(text) - start
-    least = max(1, size * 2 // 3)
-    if pending < least:
+    if pending < max(1, size):
         return None
     end = max((match.end() for match in _SENTENCE.finditer(text, start)), default=start)
-    if end - start >= least:
+    if end - start >= size * 4 // 5 and end > start:
         return end
-    if pending < size:
-        return None
     space = max(text.rfind(" ", start), text.rfind("\n", start))
     if space >= start:
         return space + 1

@@ -48,7 +48,7 @@ def test_the_first_window_is_small_and_later_ones_grow():
 def test_what_is_shown_stays_in_proportion_to_the_answer():
     _, shown, _ = run(words(PROSE))
     total = sum(len(p.text) for w in shown for p in w.passages)
-    assert total <= len(PROSE) * (1 + (CONTEXT + 1) / (MOST * 2 / 3))
+    assert total <= len(PROSE) * (1 + (CONTEXT + 1) / (MOST * 4 / 5))
 
 
 def test_a_window_ends_behind_a_sentence_where_there_is_one():
