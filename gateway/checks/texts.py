@@ -18,6 +18,13 @@ _INVISIBLE = re.compile(
 )
 
 
+# Letters of other alphabets that are drawn like Latin ones, in lower case.
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕһԁԛԝквмнт" + "αοενρτυικχβζμ" + "օսհ" + "ıɑɡʟɪʀɴʏʜʙᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱ",  # noqa: RUF001 -- that is the point
+    "aeopcyxijshdqwkbmht" + "aoevptyikxbzm" + "ouh" + "iaglirnyhbacdejkmoptuvwzs",
+)
+
+
 class _Plain(dict[str, str]):
     """A character's compatibility form; nothing for an invisible one."""
 
@@ -27,11 +34,13 @@ class _Plain(dict[str, str]):
 
 
 class _Folded(dict[str, str]):
-    """A character without case, decomposed, so that an accent counts the same in each of its spellings."""
+    """A character without case, decomposed so that an accent counts the same in each of its spellings, in Latin
+    where it looks Latin.
+    """
 
     def __missing__(self, character: str) -> str:
         apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-        folded = self[character] = _INVISIBLE.sub("", apart)
+        folded = self[character] = _INVISIBLE.sub("", apart).translate(_LOOKALIKES)
         return folded
 
 
@@ -51,7 +60,7 @@ def looks(text: str) -> tuple[str, ...]:
 
 
 def folded(text: str) -> str:
-    """For comparing words: case-folded, decomposed, white space as single spaces, none at the ends."""
+    """For comparing words: case-folded, decomposed, look-alikes as Latin, single spaces, none at the ends."""
     flat = text.casefold() if text.isascii() else "".join(map(FOLDED.__getitem__, text))
     return " ".join(flat.split())
 

@@ -32,6 +32,10 @@ def test_every_kind_is_found_by_its_word():
         ("ｂｏｍｂ", True),
         ("bomb.", True),
         ("(bomb)", True),
+        ("bоmb", True),  # the o is Cyrillic
+        ("ВОМВ", True),  # all of it is
+        ("ʙᴏᴍʙ", True),
+        ("бомба", False),
         ("bombastic", False),
         ("bath_bomb", False),
         ("a bath bomb", False),

@@ -391,11 +391,12 @@ async def test_class_11_no_spelling_of_a_model_reaches_two(tmp_path, model, stre
         "".join(chr(ord(c) + 0xFEE0) for c in MARKER),
         "\u202eFORBIDDEN-7Q",
         "F\U000e0041ORBIDDEN-7Q",
+        "FОRВIDDЕN-7Q",
         B64,
         ESCAPED,
         json.dumps({"a": ESCAPED}),
     ],
-    ids=["case", "invisible", "full width", "direction", "tags", "base64", "escapes", "nested JSON"],
+    ids=["case", "invisible", "full width", "direction", "tags", "look-alikes", "base64", "escapes", "nested JSON"],
 )
 async def test_class_12_covered_disguises(stage, said, stream):
     await refuses_question(stage, chat(user(said), stream=stream))
