@@ -41,6 +41,13 @@ class Automaton:
             self._add(word)
         self._link()
         self.deepest = max(self.depth)
+        begins = "".join(c for c in map(chr, range(128)) if FOLDED[c] in self._next[0])
+        self._idle = re.compile(f"[^{re.escape(begins)}\\x80-\U0010ffff]*")  # plain characters that begin no word
+
+    def passes(self, text: str, place: int) -> int:
+        """Up to where a text holds only plain characters that begin no word."""
+        match = self._idle.match(text, place)
+        return match.end() if match is not None else place
 
     def _add(self, word: str) -> None:
         state = 0
@@ -89,8 +96,13 @@ class WordScanner:
 
     def feed(self, text: str) -> Scan:
         hits: list[Hit] = []
-        for character in text:
-            for folded in FOLDED[character]:
+        place, size = 0, len(text)
+        while place < size:
+            if not (self._state or self._excuse_state or self._pending):
+                place = self._pass_over(text, place)
+                if place == size:
+                    break
+            for folded in FOLDED[text[place]]:
                 if not folded.isspace():
                     self._spaced = False
                     self._step(folded, hits)
@@ -98,7 +110,20 @@ class WordScanner:
                     self._spaced = True
                     self._step(" ", hits)
             self._length += 1
+            place += 1
         return Scan(hits, self._safe())
+
+    def _pass_over(self, text: str, place: int) -> int:
+        """Go to where a word or an exception may begin; only the character before it matters."""
+        far = self._words.passes(text, place)
+        if self._excuses is not None:
+            far = min(far, self._excuses.passes(text, place))
+        if far > place:
+            self._length += far - place
+            self._spaced = text[far - 1].isspace()
+            self._count += 1
+            self._tail.append((" " if self._spaced else FOLDED[text[far - 1]] or " ", self._length - 1))
+        return far
 
     def end(self) -> Scan:
         hits: list[Hit] = []

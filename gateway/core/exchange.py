@@ -78,9 +78,11 @@ class Spoken:
         )
 
 
-def _as_it_can(watch: Watch, follows: Mapping[str, Follow]) -> Watch:
-    """A watch that nobody can read along for reads the whole."""
-    if not watch.gates or (watch.lane is Lane.EXACT and watch.name not in follows):
+def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> Watch:
+    """A watch that nobody waits for or can read along for reads the whole, and so does each of a plain answer."""
+    if watch.lane in {Lane.WHOLE, Lane.AFTER}:
+        return watch
+    if not stream or not watch.gates or (watch.lane is Lane.EXACT and watch.name not in follows):
         return replace(watch, lane=Lane.WHOLE)
     return watch
 
@@ -100,7 +102,7 @@ class Exchange:
         self._call = call
         self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
         follows = follows or {}
-        answer = [_as_it_can(watch, follows) for watch in watches if watch.side is Side.OUTPUT]
+        answer = [_as_it_can(w, follows, stream=call.stream) for w in watches if w.side is Side.OUTPUT]
         self._following = [Following(watch, follows[watch.name]) for watch in answer if watch.lane is Lane.EXACT]
         self._windows = {watch.key: Windows(watch) for watch in answer if watch.lane is Lane.WINDOW}
         self._answer = tuple(watch for watch in answer if watch.lane not in {Lane.EXACT, Lane.WINDOW})

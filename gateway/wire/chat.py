@@ -7,12 +7,10 @@ from typing import Any
 
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire.canonical import Malformed
-from gateway.wire.choices import Choices, ChoicesReader
+from gateway.wire.choices import MAX_CHOICES, Choices, ChoicesReader
 from gateway.wire.endpoint import Spoken, check_count, check_object, invalid
 from gateway.wire.fields import ATTACHMENTS, CHAT_KEYS, REQUEST_TOP, ROLES
 from gateway.wire.walk import Steps
-
-MAX_CHOICES = 128
 
 
 class ChatReader(ChoicesReader):

@@ -18,6 +18,7 @@ from gateway.wire.fields import ANSWER
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
 from gateway.wire.walk import Steps, leaves
 
+MAX_CHOICES = 128
 MOST_INDEXED = 256  # tool calls of one streamed message
 SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
 
@@ -57,6 +58,8 @@ class ChoicesReader(Reader):
         if type(index) is not int:
             index = position
         self._choices[index] = self._choices.get(index, False) or choice.get("finish_reason") is not None
+        if len(self._choices) > MAX_CHOICES:
+            raise Malformed("it has too many choices")
         return {**choice, "index": index, **self.fit_body(choice)}
 
     def fit_body(self, choice: Document) -> Document:
