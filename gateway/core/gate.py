@@ -43,7 +43,7 @@ class Gate:
     @property
     def needs_the_end(self) -> bool:
         """Whether a check holds everything back until the end, so that waiting cannot make room."""
-        return any(watch.lane is Lane.WHOLE and watch.key not in self._excused for watch in self._watches)
+        return any(watch.lane is Lane.WHOLE for watch in self._watches)
 
     @property
     def holding(self) -> bool:
