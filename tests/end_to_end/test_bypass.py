@@ -9,6 +9,7 @@ import time
 import pytest
 
 from gateway.wire.forms import Upload, render_form
+from gateway.wire.responses import events
 from tests.end_to_end.process import (
     Fake,
     Gateway,
@@ -486,6 +487,76 @@ async def test_class_13_every_field_of_every_choice(stage, place, second, stream
         for c in choices
     ]
     await refuses_answer(stage, chat(stream=stream, n=2), answers(document, chunks))
+
+
+def output_item(kind="message", **fields):
+    return {"id": "it_1", "type": kind, "status": "completed", **fields}
+
+
+def content(**fields):
+    return output_item(role="assistant", content=[{"type": "output_text", "annotations": [], "text": "fine", **fields}])
+
+
+ITEMS = {
+    "text": content(text=f"it is {MARKER}"),
+    "refusal": output_item(role="assistant", content=[{"type": "refusal", "refusal": MARKER}]),
+    "reasoning": output_item("reasoning", summary=[], content=[{"type": "reasoning_text", "text": MARKER}]),
+    "reasoning summary": output_item("reasoning", summary=[{"type": "summary_text", "text": MARKER}]),
+    "arguments": output_item("function_call", call_id="c", name="f", arguments=json.dumps({"q": MARKER})),
+    "escaped arguments": output_item("function_call", call_id="c", name="f", arguments=ESCAPED),
+    "name": output_item("function_call", call_id="c", name=MARKER, arguments="{}"),
+    "custom input": output_item("custom_tool_call", call_id="c", name="f", input=MARKER),
+    "mcp output": output_item("mcp_call", name="n", server_label="s", arguments="{}", output=MARKER),
+    "code": output_item("code_interpreter_call", code=MARKER, outputs=[]),
+    "logs": output_item("code_interpreter_call", code="x", outputs=[{"type": "logs", "logs": MARKER}]),
+    "search query": output_item("web_search_call", action={"type": "search", "query": MARKER}),
+    "annotation": content(annotations=[{"type": "url_citation", "title": MARKER, "url": "u"}]),
+    "logprobs": content(logprobs=tokens()["content"]),
+    "logprob bytes": content(logprobs=spelled()["content"]),
+    "id": {**content(), "id": MARKER},
+    "unknown item": output_item("x_new", deep={"a": [MARKER]}),
+    "unknown key": output_item("x_new", deep={MARKER: 1}),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("place", ITEMS)
+async def test_class_13_every_field_of_every_item(stage, place, stream):
+    """Whole, and as events in which the text comes in pieces and then again and again."""
+    response = {
+        "id": "r",
+        "object": "response",
+        "status": "completed",
+        "output": [content(), ITEMS[place]],
+        "model": "m",
+    }
+    document = {"model": "m", "input": "x", "stream": stream}
+    for pieces in (1, 3, 40) if stream else (1,):
+        parts = [event(e) for e in events(response, pieces)]
+        script = streams(*parts) if stream else answers(response)
+        wire, receipt, _ = await stage.ask(document, script, RESPONSES)
+        assert MARKER.encode() not in wire.data
+        assert HALF[0].encode() not in wire.data
+        assert receipt["decision"] == "blocked"
+        if wire.status == 200:
+            last = wire.body.rstrip().rsplit(b"\n\n", 1)[-1]
+            assert last.startswith(b"event: response.failed")
+        else:
+            assert wire.error["code"] == "content_filter"
+
+
+@pytest.mark.parametrize("field", ["done", "part", "item", "completed"])
+async def test_class_13_only_the_last_copy_of_a_text_tells_it(stage, field):
+    """The deltas are harmless; one of the events that say them again is not."""
+    kinds = {"done": "response.output_text.done", "part": "response.content_part.done", "item": "response.output_item.done", "completed": "response.completed"}  # fmt: skip
+    response = {"id": "r", "object": "response", "status": "completed", "output": [content()], "model": "m"}
+    told = []
+    for one in events(response, 2):
+        data = json.dumps(one)
+        told.append(event((data.replace('"fine"', f'"{MARKER}"') if one["type"] == kinds[field] else data).encode()))
+    wire, receipt, _ = await stage.ask({"model": "m", "input": "x", "stream": True}, streams(*told), RESPONSES)
+    assert MARKER.encode() not in wire.data
+    assert receipt["decision"] == "blocked"
 
 
 @BOTH
