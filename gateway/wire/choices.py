@@ -8,10 +8,9 @@ the choices (ids, names) are said once each.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from gateway.core.terms import Delta, Document, Place, Request
+from gateway.core.terms import Document, Place, Request
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.fields import ANSWER
@@ -31,6 +30,7 @@ class ChoicesReader(Reader):
     def __init__(self, asked: Document, *, stream: bool) -> None:
         super().__init__(asked, stream=stream)
         self._choices: dict[int, bool] = {}  # index -> has a finish reason
+        self._channels: dict[Steps, tuple[Place, Manner]] = {}
 
     @property
     def finished(self) -> bool:
@@ -66,19 +66,21 @@ class ChoicesReader(Reader):
         """The fields of a choice that must have a shape, so made. Raises Malformed."""
         raise NotImplementedError
 
-    def delta(self, document: Document, size: int = 0) -> Delta:
-        """As every reader; the chunks of a choice keep their order among themselves only."""
-        delta = super().delta(document, size)
-        choices = delta.frame["choices"]
-        if self.stream and len(choices) == 1 and not delta.frame.get("usage"):
-            return replace(delta, group=str(choices[0]["index"]))
-        return delta
+    def group(self, frame: Document) -> str | None:
+        """The chunks of a choice keep their order among themselves only."""
+        choices = frame["choices"]
+        if self.stream and len(choices) == 1 and not frame.get("usage"):
+            return str(choices[0]["index"])
+        return None
 
     def said(self, frame: Document) -> Iterator[Said]:
         self.marks_again = len(self._choices) > 1
         for leaf in leaves(frame, grown):
-            place, runs = channel_of(leaf.steps)
-            yield Said(leaf, place, Manner.RUNS if runs else Manner.ONCE)
+            known = self._channels.get(leaf.steps)
+            if known is None:
+                place, runs = channel_of(leaf.steps)
+                known = self._channels[leaf.steps] = (place, Manner.RUNS if runs else Manner.ONCE)
+            yield Said(leaf, *known)
 
 
 def channel_of(steps: Steps) -> tuple[Place, bool]:

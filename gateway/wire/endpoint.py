@@ -13,7 +13,7 @@ from gateway.wire.canonical import Malformed
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
-from gateway.wire.walk import Leaf, Steps, leaves
+from gateway.wire.walk import Leaf, Steps, hidden, leaves
 
 JSON = "application/json"
 MiB = 1024**2
@@ -81,10 +81,16 @@ class Endpoint:
             yield from self.passages_of(leaf, document)
 
     def passages_of(self, leaf: Leaf, document: Document) -> Iterator[Passage]:
-        place, path = self.place(leaf.steps, document), leaf.path
-        for step, text in walk.texts_of(leaf):
-            yield Passage(path + step, place, text)
-        missing = walk.unread(leaf)[0] or REFERENCES.get(walk.name_of(leaf.steps), "")
+        place, path, name = self.place(leaf.steps, document), leaf.path, walk.name_of(leaf.steps)
+        missing: str | None = REFERENCES.get(name)
+        if walk.may_be_payload(name):
+            missing = walk.unread(leaf)[0] or missing
+            for step, text in walk.texts_of(leaf):
+                yield Passage(path + step, place, text)
+        else:
+            yield Passage(path, place, leaf.text)
+            for step, text in hidden(leaf.text):
+                yield Passage(path + step, place, text)
         if missing:
             yield Passage(path, Place.UNREAD_INPUT, missing)
 

@@ -59,6 +59,7 @@ class Reader:
         self._wrapped: dict[str, _Wrapped] = {}  # by channel
         self._running: dict[str, _Running] = {}  # by channel
         self._unread: set[str] = set()
+        self._known: dict[Steps, tuple[str, bool]] = {}  # channel, and whether it may be a payload
 
     @property
     def finished(self) -> bool:
@@ -81,7 +82,11 @@ class Reader:
     def delta(self, document: Document, size: int = 0) -> Delta:
         """One frame, with every text that it adds. Raises Malformed, UpstreamErrorFrame."""
         frame = self.fit(document)
-        return Delta(frame, tuple(self._pieces(frame)), size)
+        return Delta(frame, tuple(self._pieces(frame)), size, self.group(frame))
+
+    def group(self, frame: Document) -> str | None:
+        """The frames that this one keeps its order with; None: all."""
+        return None
 
     def raw(self, media: str, data: bytes) -> Delta:
         """A part of an answer that is not JSON. Raises Malformed where none is expected."""
@@ -98,8 +103,11 @@ class Reader:
     def _pieces(self, frame: Document) -> Iterator[Piece]:
         wholes: dict[tuple[str, Place], list[str]] = {}
         for leaf, place, manner in self.said(frame):
-            channel = render(leaf.steps)
-            if place not in _RUNNING_TEXT:
+            known = self._known.get(leaf.steps)
+            if known is None:
+                known = self._known[leaf.steps] = (render(leaf.steps), walk.may_be_payload(walk.name_of(leaf.steps)))
+            channel, payload = known
+            if payload and place not in _RUNNING_TEXT:
                 what, is_text = walk.unread(leaf)
                 if what:
                     yield self._left_unread(channel, what)

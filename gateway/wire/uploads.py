@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from gateway.core.terms import Document, Passage, Place
 from gateway.wire.endpoint import JSON, Endpoint, invalid
+from gateway.wire.errors import BadRequest
 from gateway.wire.forms import FORM, Upload, parse_form, render_form
 from gateway.wire.walk import readable
 
@@ -23,25 +24,28 @@ class Uploads(Endpoint):
             return super().parse(body, content_type)
         document = parse_form(body, content_type)
         for name, value in document.items():
-            many = value if isinstance(value, list) else [value]
-            if name not in self.files and any(isinstance(one, Upload) for one in many):
+            if name not in self.files and _uploads(value):
                 raise invalid(name, "is not a file")
             if isinstance(value, list) and name in self.files - self.lists:
                 raise invalid(name, "is one file")
+        if not any(_uploads(value) for value in document.values()):
+            raise BadRequest("The form holds no file.", param=min(self.files), code="invalid_value")
         return {name: _typed(name, value) for name, value in document.items()}
 
     def passages(self, document: Document) -> Iterator[Passage]:
         yield from super().passages(document)
         for name, value in document.items():
-            many = value if isinstance(value, list) else [value]
-            for number, one in enumerate(many):
-                if isinstance(one, Upload):
-                    yield from _upload(f"{name}[{number}]" if isinstance(value, list) else name, one)
+            for number, one in enumerate(_uploads(value)):
+                yield from _upload(f"{name}[{number}]" if isinstance(value, list) else name, one)
 
     def encode(self, document: Document) -> tuple[str, bytes]:
-        if not any(isinstance(v, Upload | list) for v in document.values()):
+        if not any(_uploads(value) for value in document.values()):  # it came as JSON
             return super().encode(document)
         return render_form({name: _told(value) for name, value in document.items() if value is not None})
+
+
+def _uploads(value: object) -> list[Upload]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Upload)]
 
 
 def _typed(name: str, value: object) -> object:

@@ -23,6 +23,7 @@ _PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\s*\Z", re.ASCII)
 _JUNK = re.compile(r"[^A-Za-z0-9+/_-]+", re.ASCII)
 _LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
 
+HOLDERS = (str, dict, list)  # what is a string or may hold one
 Steps = tuple[str, ...]
 Step = Callable[[Steps, int, Any], str]
 
@@ -59,14 +60,14 @@ def leaves(document: Any, step: Step = by_position, base: Steps = ()) -> Iterato
             for key in node:
                 if key not in KEYS:
                     yield Leaf((*steps, "<key>"), key)
-            stack += [((*steps, key), value) for key, value in reversed(node.items())]
+            stack += [((*steps, key), value) for key, value in reversed(node.items()) if isinstance(value, HOLDERS)]
         elif isinstance(node, list):
             if steps and steps[-1] == "bytes":
                 yield Leaf(steps, _from_bytes(node))
             stack += [
                 ((*steps, step(steps, i, item)), item)
                 for i, item in reversed(list(enumerate(node)))
-                if isinstance(item, str | dict | list)
+                if isinstance(item, HOLDERS)
             ]
 
 
@@ -105,6 +106,11 @@ def unread(leaf: Leaf) -> tuple[str | None, bool]:
     if len(text) < SURE or not _PAYLOAD.match(text, _payload_start(text)):
         return ("" if decoded(text, lenient=True) is not None else what), True
     return ("", True) if decoded(text, lenient=True) is not None else (what, False)
+
+
+def may_be_payload(name: str) -> bool:
+    """Whether `unread` has anything to decide about strings under this key."""
+    return name in PAYLOADS or name in LINKED or name == "url"
 
 
 def _payload(steps: Steps, text: str) -> str | None:

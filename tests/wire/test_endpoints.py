@@ -473,6 +473,20 @@ def test_a_form_with_two_readings_is_refused(given):
     assert caught.value.code == "invalid_form"
 
 
+def test_an_edit_may_come_as_json_and_goes_on_as_json():
+    document = {"model": "m", "prompt": "x", "image": ["https://a.example/b.png", None], "n": 1}
+    endpoint = ENDPOINTS["/images/edits"]
+    request = endpoint.read(json.dumps(document).encode())
+    media, body = endpoint.encode(endpoint.forward(request, "m"))
+    assert (media, json.loads(body)) == ("application/json", document)
+
+
+def test_a_form_without_a_file_is_refused():
+    media, body = render_form({"model": "m", "prompt": "x"})
+    with pytest.raises(BadRequest):
+        ENDPOINTS["/images/edits"].read(body, media)
+
+
 names = st.text("abcdef_", min_size=1, max_size=8)
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 uploads = st.builds(Upload, st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters='"\\%'), min_size=1, max_size=8), st.just("audio/mpeg"), st.binary(max_size=40))  # fmt: skip
