@@ -1,4 +1,4 @@
-"""Two depths of property tests: shallow everywhere, deep on demand (OUTRIDER_TEST_DEPTH=deep)."""
+"""Depths of property tests: shallow everywhere; wide and deep on demand (OUTRIDER_TEST_DEPTH)."""
 
 import os
 
@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 
 ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("shallow", max_examples=100, derandomize=True, **ALWAYS)
+settings.register_profile("wide", max_examples=2000, **ALWAYS)
 settings.register_profile("deep", max_examples=100_000, **ALWAYS)
 settings.register_profile("mutate", max_examples=60, derandomize=True, database=None, **ALWAYS)
 settings.load_profile(os.environ.get("OUTRIDER_TEST_DEPTH", "shallow"))

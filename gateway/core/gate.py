@@ -8,6 +8,7 @@ Frames of one group (a choice) keep their order; a group does not wait for anoth
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,7 @@ class Gate:
         self._excused: set[str] = set()
         self._length: dict[str, int] = {}
         self._held: dict[str | None, deque[Held]] = {}
-        self._count = 0
+        self._numbers = itertools.count()
         self._open = False
         self._begun = False
         self.held = 0  # bytes
@@ -67,11 +68,10 @@ class Gate:
             self._length[piece.channel] = end
             marks += [(piece.channel, end, watch) for watch in self._watches if piece.place in watch.places]
             speaks = speaks or piece.place is not Place.OTHER_OUTPUT
-        self._count += 1
         queue = self._held.get(delta.group)
         if queue is None:
             queue = self._held[delta.group] = deque()
-        queue.append(Held(self._count, delta, tuple(marks), speaks))
+        queue.append(Held(next(self._numbers), delta, tuple(marks), speaks))
         self.held += delta.size
 
     def clear(self, watch: Watch, extent: Extent) -> None:

@@ -225,6 +225,22 @@ def test_choices_do_not_wait_for_each_other_but_for_what_concerns_all():
     ]
 
 
+def test_a_frame_that_speaks_and_names_something_counts_as_words():
+    """Also when the words come first and the name last."""
+    ex = exchange(WORDS)
+    ex.start()
+    pieces = (Piece("c", Place.CONTENT, "one "), Piece("id", Place.OTHER_OUTPUT, "x", closed=True))
+    assert take(ex, Arrived("only", Delta({}, pieces))) == [["send one x"]]
+
+
+def test_frames_without_words_go_when_many_of_them_wait():
+    ex = exchange(WORDS)
+    ex.start()
+    sent = [say(ex.take(Arrived("only", Delta({})))) for _ in range(65)]
+    assert sent[:64] == [[]] * 64
+    assert sent[64] == ["send"] * 65
+
+
 def test_wrapped_text_is_held_until_it_is_known_for_prose():
     ex = exchange(WORDS)
     ex.start()
