@@ -6,6 +6,7 @@ A receipt never holds text of the exchange. All times are seconds on the monoton
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import secrets
 import time
@@ -228,8 +229,9 @@ def _parts(paths: Sequence[str]) -> list[str]:
 
 
 def write_receipt(receipt: Receipt) -> None:
-    """Keep a receipt as one line of the log."""
-    log.info("receipt", **receipt.lines())
+    """Keep a receipt as one line of the log, where the log takes it."""
+    if log.is_enabled_for(logging.INFO):
+        log.info("receipt", **receipt.lines())
 
 
 def _passed_open(look: Look) -> bool:
