@@ -27,6 +27,8 @@ async def moderate(request: Request, policies: PolicySet, ask: Ask, receipt: Rec
     if len(texts) > MOST:
         raise BadRequest(f"'input' may hold at most {MOST} texts.", param="input", code="invalid_value")
     results = [await _judge(one, watches, checks, ask, receipt) for one in texts]
+    if receipt.unread and _refuses_unread(request.model.removeprefix(OWN), policies):
+        results = [Result(flagged=True, scores={**one.scores, "opaque": 1.0}) for one in results]
     return answer(results, model=request.model, request_id=receipt.id)
 
 
@@ -38,6 +40,10 @@ def _of(name: str, policies: PolicySet, receipt: Receipt) -> tuple[list[Watch], 
         raise BadRequest(message, status=404, code="model_not_found", param="model")
     receipt.policies = (policy.version,)
     return watches_of(policy)
+
+
+def _refuses_unread(name: str, policies: PolicySet) -> bool:
+    return any(p.name == name and p.head.opaque == "block" for p in policies.policies)
 
 
 async def _judge(

@@ -205,8 +205,8 @@ class Receipt:
         return said
 
     def upstream_headers(self) -> dict[str, str]:
-        """What the upstream's own headers told; only beside its released answer."""
-        return self.calls[-1].headers if self.calls else {}
+        """What the upstream's own headers told; only beside its released answer, which they were cleared with."""
+        return self.calls[-1].headers if self.calls and self.decision in {"", str(Decision.RELEASED)} else {}
 
     def _server_timing(self) -> str:
         now = time.monotonic()

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
@@ -205,8 +205,10 @@ class HttpUpstream:
             async with aclosing(self._deltas(answer, first, until)) as deltas:
                 async for delta in deltas:
                     record.usage = answer.reader.usage
-                    yield replace(delta, pieces=(*request_id, *delta.pieces)) if request_id else delta
-                    request_id = ()
+                    if request_id:
+                        yield Delta(None, request_id)  # in a frame of its own, that no choice overtakes
+                        request_id = ()
+                    yield delta
             if closing := answer.reader.closing():
                 yield Delta(None, closing)
             response.release()  # closes it as well, unless it was read to its end
@@ -445,7 +447,7 @@ def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]
     if not _ID.match(found):
         return kept, ()
     kept["x-outrider-upstream-id"] = found
-    return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found),)
+    return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found, closed=True),)
 
 
 async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncIterator[bytes]:
