@@ -88,7 +88,8 @@ def watches_of(policy: Policy) -> tuple[list[Watch], Mapping[str, Check]]:
 
 def _binds(policy: Policy, models: Collection[str], endpoint: str) -> bool:
     wanted = policy.head.for_
-    model = wanted.models is None or any(fnmatchcase(m, p) for m in models for p in wanted.models)
+    # A request that names no model may reach any: every policy binds it.
+    model = wanted.models is None or any(not m or fnmatchcase(m, p) for m in models for p in wanted.models)
     return model and (wanted.endpoints is None or any(fnmatchcase(endpoint, p) for p in wanted.endpoints))
 
 

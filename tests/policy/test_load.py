@@ -189,3 +189,11 @@ def test_plans_are_kept_and_bounded(tmp_path):
     for number in range(1500):
         plan(policies, models=(str(number),), endpoint="chat")
     assert len(policies.plans) <= 1000
+
+
+def test_a_request_that_names_no_model_is_bound_by_every_policy(tmp_path):
+    (tmp_path / "p.yaml").write_text("policy: p\nfor: {models: ['gpt-*']}\nchecks: {w: {use: keywords, words: [x]}}")
+    policies = load_policies(tmp_path)
+    assert plan(policies, models=("", ""), endpoint="responses").watches
+    assert plan(policies, models=("gpt-5",), endpoint="responses").watches
+    assert not plan(policies, models=("other",), endpoint="responses").watches
