@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.core.terms import Document, Place
 from gateway.wire.canonical import Malformed
-from gateway.wire.fields import ANSWER_TOP
+from gateway.wire.fields import ANSWER_TOP, EVENT_ONCE
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
 from gateway.wire.walk import Leaf, leaves
 
@@ -23,15 +23,6 @@ class PlainReader(Reader):
         self._places = ANSWER_TOP.get(endpoint, {})
         self._needs = needs  # the field without which it is no answer
         self._ends = ends
-        self._ended = False
-
-    @property
-    def finished(self) -> bool:
-        return self._ended or not self.stream
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:
@@ -61,4 +52,6 @@ class PlainReader(Reader):
         if place is Place.CONTENT and self.stream and name in {"delta", "text"}:
             # the deltas, and the text of the last event that says them again
             return Said(Leaf(("text",), leaf.text), place, Manner.RUNS if running else Manner.WHOLE)
-        return Said(leaf, place, Manner.RUNS if running and len(steps) > 1 else Manner.ONCE)
+        if self.stream and steps[-1] not in EVENT_ONCE:
+            return Said(leaf, place, Manner.RUNS if running and len(steps) > 1 else Manner.JOINS)
+        return Said(leaf, place, Manner.ONCE)

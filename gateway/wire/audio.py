@@ -13,12 +13,14 @@ from gateway.wire.fields import SPEECH_KEYS, TRANSCRIPTIONS_KEYS
 from gateway.wire.forms import Upload
 from gateway.wire.reader import Raw
 from gateway.wire.uploads import Uploads
-from gateway.wire.walk import hidden
+from gateway.wire.walk import hidden, readable
 
 
 class SpeechReader(PlainReader):
     def raw(self, media: str, data: bytes) -> Delta:
-        return Delta(Raw(media, data), (self._left_unread("audio", "audio"),), len(data))
+        text = readable(data)  # what calls itself audio and is text is read like text
+        piece = self._left_unread("audio", "audio") if text is None else Piece("audio", Place.CONTENT, text)
+        return Delta(Raw(media, data), (piece,), len(data))
 
 
 class Speech(Endpoint):

@@ -103,6 +103,10 @@ STEMS: dict[str, tuple[tuple[str, ...], Place]] = {
 }
 # Fields of such events that hold the whole of what their deltas said.
 WHOLE_FIELDS = frozenset("text refusal arguments input code command diff transcript".split())
+# Fields of any event that name things: said once each, and no text goes on in them.
+EVENT_ONCE = frozenset(
+    "type item_id event_id id call_id name obfuscation size quality background output_format".split()
+)
 # Fields of a response that repeat the request: what the client said itself is not said again to the checks.
 ECHOED = frozenset(
     "instructions tools text prompt metadata tool_choice user safety_identifier prompt_cache_key input "

@@ -11,6 +11,13 @@ from gateway.wire.fields import IMAGES_KEYS
 from gateway.wire.uploads import Uploads
 
 
+class ImagesReader(PlainReader):
+    @property
+    def ended(self) -> bool:
+        """Each of several pictures has an event of its own that completes it."""
+        return False
+
+
 class Generations(Events):
     name = "images"
     path = "/images/generations"
@@ -25,8 +32,8 @@ class Generations(Events):
         if not isinstance(document.get("prompt"), str):
             raise invalid("prompt", "must be a string")
 
-    def reader(self, asked: Document, *, stream: bool) -> PlainReader:
-        return PlainReader(asked, stream=stream, endpoint=self.name, needs="data", ends=(".completed",))
+    def reader(self, asked: Document, *, stream: bool) -> ImagesReader:
+        return ImagesReader(asked, stream=stream, endpoint=self.name, needs="data", ends=(".completed",))
 
 
 class Edits(Uploads, Generations):

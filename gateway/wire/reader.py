@@ -35,6 +35,7 @@ class Raw(NamedTuple):
 
 class Manner(Enum):
     RUNS = auto()
+    JOINS = auto()  # goes on, and may as well be complete: a field that nobody has heard of
     WHOLE = auto()
     ONCE = auto()
 
@@ -59,17 +60,18 @@ class Reader:
         self._wrapped: dict[str, _Wrapped] = {}  # by channel
         self._running: dict[str, _Running] = {}  # by channel
         self._unread: set[str] = set()
+        self._ended = False
         self._known: dict[Steps, tuple[str, bool]] = {}  # channel, and whether it may be a payload
 
     @property
     def finished(self) -> bool:
         """The frames themselves say that the answer is complete."""
-        return True
+        return self._ended or not self.stream
 
     @property
     def ended(self) -> bool:
         """A frame has come after which nothing follows."""
-        return False
+        return self._ended
 
     def fit(self, document: Document) -> Document:
         """The frame as a client may have it. Raises Malformed, UpstreamErrorFrame."""
@@ -115,6 +117,10 @@ class Reader:
                     continue
             if manner is Manner.RUNS:
                 yield self._run(channel, place, leaf.text)
+            elif manner is Manner.JOINS:
+                yield Piece(channel, place, leaf.text)
+                for step, other in hidden(leaf.text):
+                    yield Piece(channel + step, place, f"\n{other}", closed=True)
             elif manner is Manner.WHOLE:
                 wholes.setdefault((channel, place), []).append(leaf.text)
             else:

@@ -18,6 +18,7 @@ from gateway.wire.errors import BadRequest
 from gateway.wire.fields import (
     ATTACHMENTS,
     ECHOED,
+    EVENT_ONCE,
     ITEM_RESULTS,
     ITEMS,
     KEYS,
@@ -45,15 +46,6 @@ class ResponsesReader(Reader):
     def __init__(self, asked: Document, *, stream: bool) -> None:
         super().__init__(asked, stream=stream)
         self._echoes: dict[str, frozenset[str]] = {}
-        self._ended = False
-
-    @property
-    def finished(self) -> bool:
-        return self._ended or not self.stream
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:
@@ -124,7 +116,8 @@ class ResponsesReader(Reader):
             steps = (stem or "event", *indexes, "audio" if stem.endswith("audio") and running else key)
             if key not in KEYS:
                 yield Said(Leaf((*steps, "<key>"), key), Place.OTHER_OUTPUT, Manner.ONCE)
-            yield from self._walk(value, steps, Manner.RUNS if running else Manner.ONCE, Place.OTHER_OUTPUT)
+            manner = Manner.RUNS if running else Manner.ONCE if key in EVENT_ONCE else Manner.JOINS
+            yield from self._walk(value, steps, manner, Place.OTHER_OUTPUT)
 
     def _response(self, response: Document) -> Iterator[Said]:
         for key, value in response.items():

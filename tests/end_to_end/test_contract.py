@@ -189,7 +189,7 @@ async def test_an_answer_with_every_field_filled_passes_field_by_field(stage, pa
     assert json.loads(wire.body) == answer
     assert list(json.loads(wire.body)) == list(answer), "in the same order"
     assert seen[0].body == asked
-    assert receipt["calls"][0]["usage"] if "usage" in answer else True
+    assert ("usage" in receipt["calls"][0]) == ("usage" in answer)
 
 
 def chat_stream():
@@ -295,17 +295,20 @@ async def test_a_transcript_as_text_passes(stage, media):
 
 async def test_a_transcript_that_says_what_is_forbidden_is_blocked(stage):
     kind, body = render_form({"file": Upload("a.mp3", "audio/mpeg", b"\xff\xfb\x00"), "model": "m"})
-    for script in (
-        sends(b"it is NEVER-SAID", b"text/plain"),
-        sends(b'{"text": "it is NEVER-SAID"}'),
-        streams(
-            event({"type": "transcript.text.delta", "delta": "NEVER-"}),
-            event({"type": "transcript.text.delta", "delta": "SAID"}),
-            event({"type": "transcript.text.done", "text": "NEVER-SAID"}),
+    for status, script in (
+        (400, sends(b"it is NEVER-SAID", b"text/plain")),
+        (400, sends(b'{"text": "it is NEVER-SAID"}')),
+        (
+            502,
+            streams(
+                event({"type": "transcript.text.delta", "delta": "NEVER-"}),
+                event({"type": "transcript.text.delta", "delta": "SAID"}),
+                event({"type": "transcript.text.done", "text": "NEVER-SAID"}),
+            ),
         ),
     ):
         wire, _, _ = await stage.ask(body, script, "/v1/audio/transcriptions", content_type=kind.encode())
-        assert wire.status in {400, 502}
+        assert wire.status == status
         assert b"NEVER" not in wire.data
 
 

@@ -509,3 +509,29 @@ def test_any_form_is_read_or_refused(data):
             parse_form(body, "multipart/form-data; boundary=B")
         except BadRequest:
             pass
+
+
+# --- what calls itself something else ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/responses", "/images/generations", "/audio/transcriptions", "/audio/speech"])
+def test_a_word_that_is_cut_over_events_nobody_has_heard_of_is_whole(path):
+    reader = ENDPOINTS[path].reader({}, stream=True)
+    frames = [{"type": "vendor.new.event", "x_words": part, "deep": {"x": part}} for part in (MARKER[:5], MARKER[5:])]
+    texts = channels([reader.delta(frame) for frame in frames])
+    assert sum(MARKER in text for text in texts.values()) == 2
+
+
+def test_text_that_calls_itself_audio_is_read():
+    reader = ENDPOINTS["/audio/speech"].reader({}, stream=False)
+    texts = channels([reader.raw("audio/mpeg", part.encode()) for part in (MARKER[:5], MARKER[5:])])
+    assert any(MARKER in text for text in texts.values())
+    sound = reader.raw("audio/mpeg", b"\xff\xfb\x00")
+    assert [p.place for p in sound.pieces] == [Place.UNREAD_OUTPUT]
+
+
+def test_every_picture_of_a_stream_is_waited_for():
+    reader = ENDPOINTS["/images/generations"].reader({}, stream=True)
+    reader.delta({"type": "image_generation.completed", "b64_json": BINARY})
+    assert reader.finished
+    assert not reader.ended
