@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
     cors_origins: str = Field("", description="origins of web pages that may call, with commas between; * is all")
     compress_from: Size = Field(64 * 1024, description="bytes from which a plain answer is compressed; 0: never")
+    mask_key: SecretStr | None = Field(
+        None, description="key of the placeholders of `do: mask`; replicas share it; default: a new one at each start"
+    )
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.holdback import Scanner
-from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Action, Document, Judgement, Lane, Passage, Place
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Span
 
 
 class CheckFault(Exception):
@@ -35,7 +35,7 @@ class Check(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     can_read: ClassVar[frozenset[Place]] = INPUT_PLACES | OUTPUT_PLACES
-    can_do: ClassVar[frozenset[Action]] = frozenset({Action.BLOCK, Action.FLAG})
+    can_rewrite: ClassVar[bool] = False  # tells where its hits are, so that they can be cut out
     lane: ClassVar[Lane] = Lane.WHOLE
     always_asked: ClassVar[bool] = False
     local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
@@ -47,9 +47,22 @@ class Check(BaseModel):
         """Whether it can follow an answer piece by piece: then `scanner` gives what does."""
         return False
 
-    def scanner(self) -> Scanner:
-        """A fresh scanner for one channel; finds in the pieces what `judge` finds in the whole."""
+    def scanner(self, *, settled: bool = False) -> Scanner:
+        """A fresh scanner for one channel; finds in the pieces what `judge` finds in the whole.
+
+        Settled: it tells a hit only once nothing that comes can change where it begins and ends.
+        """
         raise NotImplementedError
+
+    def find(self, passages: Sequence[Passage]) -> Judgement:
+        """As `judge`, with the place of every hit: for kinds that can cut out what they find."""
+        spans: list[Span] = []
+        for passage in passages:
+            scanner = self.scanner(settled=True)
+            hits = [*scanner.feed(passage.text).hits, *scanner.end().hits]
+            spans += [Span(passage.path, *hit) for hit in hits]
+        named = tuple(dict.fromkeys(span.category for span in spans))
+        return Judgement(bool(spans), named, paths=tuple(dict.fromkeys(s.path for s in spans)), spans=tuple(spans))
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         """Local kinds: a pure function from passages to a judgement."""

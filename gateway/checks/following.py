@@ -186,32 +186,42 @@ def joins(character: str) -> bool:
 
 
 class Patterns:
-    """Patterns that can be followed, and the pattern of all their beginnings."""
+    """Patterns, and the pattern of all their beginnings, where they can be followed."""
 
     def __init__(self, patterns: Sequence[tuple[str, str]], options: Any) -> None:
-        """(name, pattern) pairs. Raises NotFollowable."""
+        """(name, pattern) pairs that RE2 takes."""
         self.names = tuple(name for name, _ in patterns)
-        flags = "" if options.case_sensitive else "(?i)"
-        begun = "|".join(f"(?:{beginnings(pattern)})" for _, pattern in patterns)
-        quiet = re2.Options()
-        quiet.log_errors = False
-        quiet.max_mem = MEMORY
+        self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
+        self.together = re2.Set.SearchSet(options)
+        for _, pattern in patterns:
+            self.together.Add(pattern)
+        self.together.Compile()
         try:
-            self.begun = re2.compile(f"{flags}(?:{begun})\\z", quiet)
-            self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
-            self.together = re2.Set.SearchSet(options)
-            for _, pattern in patterns:
-                self.together.Add(pattern)
-            self.together.Compile()
-        except re2.error as error:
-            raise NotFollowable from error
+            self.begun = _all_begun(patterns, options)
+        except (NotFollowable, re2.error):
+            self.begun = None
+
+    @property
+    def followable(self) -> bool:
+        return self.begun is not None
+
+
+def _all_begun(patterns: Sequence[tuple[str, str]], options: Any) -> Any:
+    flags = "" if options.case_sensitive else "(?i)"
+    begun = "|".join(f"(?:{beginnings(pattern)})" for _, pattern in patterns)
+    quiet = re2.Options()
+    quiet.log_errors = False
+    quiet.max_mem = MEMORY
+    return re2.compile(f"{flags}(?:{begun})\\z", quiet)
 
 
 class PatternScanner:
     """Follows a text for patterns, in the text itself."""
 
-    def __init__(self, patterns: Patterns) -> None:
+    def __init__(self, patterns: Patterns, *, settled: bool = False) -> None:
         self._patterns = patterns
+        self._settled = settled
+        self._next = [0] * len(patterns.each)  # settled: where each pattern's next match may begin
         self.buffer = ""  # what may still matter, and the one character before it
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
@@ -219,15 +229,18 @@ class PatternScanner:
 
     def fork(self) -> PatternScanner:
         """One that goes on from here, its places counted from the beginning of what is kept."""
-        other = PatternScanner(self._patterns)
+        other = PatternScanner(self._patterns, settled=self._settled)
         other.buffer, other._from = self.buffer, self._from
+        other._next = [max(0, place - self.base) for place in self._next]
         return other
 
     def feed(self, text: str) -> Scan:
         self.buffer += text
-        begun = self._patterns.begun.search(self.buffer, self._from)
-        hold = begun.start() if begun is not None else len(self.buffer)
-        hits = self._hits(len(self.buffer))
+        hold = self._from
+        if self._patterns.begun is not None:
+            begun = self._patterns.begun.search(self.buffer, self._from)
+            hold = begun.start() if begun is not None else len(self.buffer)
+        hits = self._final(hold) if self._settled else self._hits(len(self.buffer))
         safe = self.base + hold
         cut = max(0, hold - 1)
         self.buffer = self.buffer[cut:]
@@ -236,7 +249,22 @@ class PatternScanner:
         return Scan(hits, safe)
 
     def end(self) -> Scan:
-        return Scan(self._hits(len(self.buffer) + 1), self.base + len(self.buffer))
+        end = len(self.buffer) + 1
+        return Scan(self._final(end) if self._settled else self._hits(end), self.base + len(self.buffer))
+
+    def _final(self, hold: int) -> list[Hit]:
+        """Matches that begin before `hold`: nothing that is still forming can swallow or lengthen them."""
+        if hold <= self._from or not self._patterns.together.Match(self.buffer.encode("utf-8", "replace")):
+            return []
+        hits: list[Hit] = []
+        for number, (name, pattern) in enumerate(zip(self._patterns.names, self._patterns.each, strict=True)):
+            place = max(self._from, self._next[number] - self.base)
+            while (match := pattern.search(self.buffer, place)) is not None and match.start() < hold:
+                start, end = match.span(1) if pattern.groups and match.end(1) > match.start(1) else match.span()
+                hits.append(Hit(self.base + start, self.base + end, name))
+                place = match.end()
+            self._next[number] = self.base + place
+        return hits
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
@@ -255,9 +283,8 @@ class PatternScanner:
 class LooksScanner:
     """Follows a text, and as soon as they differ its plain form as well."""
 
-    def __init__(self, patterns: Patterns) -> None:
-        self._patterns = patterns
-        self._raw = PatternScanner(patterns)
+    def __init__(self, patterns: Patterns, *, settled: bool = False) -> None:
+        self._raw = PatternScanner(patterns, settled=settled)
         self._plain: PatternScanner | None = None
         self._length = 0  # of the text
         self._origins: list[int] = []  # of the plain form's characters, from `_since` on

@@ -18,6 +18,8 @@ from gateway.core.terms import Judgement, Passage
 class Keywords(Check):
     """A hit where a listed word stands. Case and width do not matter, nor do invisible characters."""
 
+    can_rewrite = True
+
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")
     files: list[str] = Field([], description="files with one word a line, # begins a comment; relative to the policy")
@@ -63,7 +65,7 @@ class Keywords(Check):
     def follows(self) -> bool:
         return True
 
-    def scanner(self) -> WordScanner:
+    def scanner(self, *, settled: bool = False) -> WordScanner:
         return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:

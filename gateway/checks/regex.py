@@ -9,7 +9,7 @@ import re2
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import Check
-from gateway.checks.following import LooksScanner, NotFollowable, Patterns
+from gateway.checks.following import LooksScanner, Patterns
 from gateway.checks.texts import looks, paths
 from gateway.core.terms import Judgement, Passage
 
@@ -20,13 +20,18 @@ MEMORY = 16 << 20  # bytes for all patterns of one check
 class Regex(Check):
     """A hit where a pattern matches. RE2 syntax: no look-around, no backreferences."""
 
+    can_rewrite = True
+
     use: Literal["regex"] = "regex"
-    patterns: dict[str, str] = Field(min_length=1, description="pattern by name; the name is what a receipt says")
+    patterns: dict[str, str] = Field(
+        min_length=1,
+        description="pattern by name; the name is what a receipt says; of a hit that is cut out, the first group if there is one",
+    )
     case_sensitive: bool = Field(False, description="whether upper and lower case differ")
 
     _names: tuple[str, ...] = PrivateAttr(default=())
     _set: Any = PrivateAttr(default=None)
-    _followed: Patterns | None = PrivateAttr(default=None)
+    _followed: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _compiled(self) -> Regex:
@@ -40,19 +45,16 @@ class Regex(Check):
             together.Add(pattern)
         together.Compile()
         self._names, self._set = tuple(self.patterns), together
-        try:
-            self._followed = Patterns(tuple(self.patterns.items()), options)
-        except NotFollowable:  # only looked for in a whole answer
-            self._followed = None
+        self._followed = Patterns(tuple(self.patterns.items()), options)
         return self
 
     @property
     def follows(self) -> bool:
-        return self._followed is not None
+        followable: bool = self._followed.followable
+        return followable
 
-    def scanner(self) -> LooksScanner:
-        assert self._followed is not None
-        return LooksScanner(self._followed)
+    def scanner(self, *, settled: bool = False) -> LooksScanner:
+        return LooksScanner(self._followed, settled=settled)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         found: set[int] = set()

@@ -6,7 +6,11 @@ Rule 2: nothing is sent before every gating check of the question has spoken, th
         the gate lets go.
 Rule 3: the first finding that blocks closes the exchange; everything still running is dropped.
 Rule 4: a lost call is told only after the question has been cleared: a block outranks a fault.
-Rule 5: after the close nothing is sent, asked or waited for. Looks that gate nothing (shadow,
+Rule 5: a check that rewrites the question runs before the call; what is asked, and what the checks
+        beside the call read, is the question rewritten. What it still finds then, it blocks.
+Rule 6: what a check cuts out of the answer is cut when its frame goes; local checks read the answer
+        as its client will, with the question's values in the place of their placeholders.
+Rule 7: after the close nothing is sent, asked or waited for. Looks that gate nothing (shadow,
         flag) may outlive it; nobody waits for them.
 """
 
@@ -16,7 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.gate import Gate
-from gateway.core.holdback import Follow, Following
+from gateway.core.holdback import Follow, Following, Hit
+from gateway.core.masking import Masks
+from gateway.core.rewriting import AnswerCuts, QuestionCuts
 from gateway.core.terms import (
     Arrived,
     Ask,
@@ -34,6 +40,7 @@ from gateway.core.terms import (
     Fault,
     Finding,
     Found,
+    Judgement,
     Lane,
     Left,
     Note,
@@ -43,6 +50,8 @@ from gateway.core.terms import (
     Piece,
     Place,
     Resume,
+    Rewrite,
+    Rewritten,
     Send,
     Side,
     Verdict,
@@ -97,9 +106,14 @@ class Exchange:
         passages: Sequence[Passage],
         max_held: int,
         follows: Mapping[str, Follow] | None = None,
+        *,
+        masks: Masks | None = None,
     ) -> None:
         """`follows` gives a scanner for each watch, by its name, that follows the answer as it comes."""
         self._call = call
+        masks = masks or Masks(b"", "")
+        self._question_cuts = QuestionCuts(masks)
+        self._cuts = AnswerCuts(masks)
         self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
         follows = follows or {}
         answer = [_as_it_can(w, follows, stream=call.stream) for w in watches if w.side is Side.OUTPUT]
@@ -109,9 +123,11 @@ class Exchange:
         self._passages = tuple(passages)
         self._max_held = max_held
         self._gate = Gate(answer)
-        self._spoken = Spoken(place for watch in self._answer for place in watch.places)
+        self._spoken = Spoken(place for w in self._answer if w.local for place in w.places)
+        self._spoken_raw = Spoken(place for w in self._answer if not w.local for place in w.places)
         self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
         self._asked = False
+        self._rewriting = False  # the question is being said otherwise
         self._over = False  # the call has ended or broken
         self._paused = False
         self._ended = False
@@ -142,6 +158,8 @@ class Exchange:
                 return self._advance()
             case Found(finding=finding):
                 return self._found(finding)
+            case Rewritten():
+                return self._rewritten(event)
             case Elapsed():
                 return self._close(Verdict(Decision.FAILED, fault=TOO_SLOW))
             case Left():
@@ -151,11 +169,9 @@ class Exchange:
         if self._over:
             return []
         self._gate.hold(event.delta)
-        self._spoken.add(event.delta.pieces)
-        effects = self._follow(event.delta.pieces)
+        effects = self._read(event.delta.pieces)
         if self.closed:
             return effects
-        effects += self._show(event.delta.pieces)
         effects += self._advance()
         if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows) or self.closed:
             return effects
@@ -170,21 +186,40 @@ class Exchange:
         if self._over:
             return []
         self._over = True
-        self._ended = True
         effects: list[Effect] = []
-        for following in self._following:
-            effects += self._told(following, following.end())
+        rest: list[Piece] = []
+        if (restorer := self._cuts.restorer) is not None:
+            rest = restorer.end()
+            self._spoken.add(rest)
+            self._gate.excuse(restorer.watch)
+            effects += self._follow(rest)
             if self.closed:
                 return effects
-        effects += self._show(())
+        self._ended = True
+        for following in self._following:
+            finding = following.end()
+            effects += self._told(following, self._cut_along(following) or finding)
+            if self.closed:
+                return effects
+        effects += self._show(rest, ())
         silent = [w.watch for w in self._windows.values() if not w.looked]
         return effects + self._look([*self._answer, *silent]) + self._advance()
 
-    def _show(self, pieces: Sequence[Piece]) -> list[Effect]:
+    def _read(self, pieces: Sequence[Piece]) -> list[Effect]:
+        """What every check that reads along makes of these pieces."""
+        read = self._cuts.read(pieces)
+        if (restorer := self._cuts.restorer) is not None:
+            self._gate.clear(restorer.watch, restorer.decided(piece.channel for piece in pieces))
+        self._spoken.add(read)
+        self._spoken_raw.add(pieces)
+        effects = self._follow(read)
+        return effects if self.closed else effects + self._show(read, pieces)
+
+    def _show(self, read: Sequence[Piece], raw: Sequence[Piece]) -> list[Effect]:
         """Send the next windows to look; at the end, all that is left."""
         effects: list[Effect] = []
         for windows in self._windows.values():
-            windows.add(pieces)
+            windows.add(read if windows.watch.local else raw)
             window = windows.next(final=self._ended)
             if window is not None:
                 self._out[windows.watch.key] = windows.watch
@@ -196,6 +231,7 @@ class Exchange:
         effects: list[Effect] = []
         for following in self._following:
             finding, cleared = following.add(pieces)
+            finding = finding or self._cut_along(following)
             if finding is None:
                 self._gate.clear(following.watch, cleared)
                 continue
@@ -203,6 +239,14 @@ class Exchange:
             if self.closed:
                 break
         return effects
+
+    def _cut_along(self, following: Following) -> Finding | None:
+        """Cut out what a following watch has found since; a finding where that cannot be done."""
+        for channel, hit, text in following.cuts():
+            if not self._cuts.cut(following.watch, channel, hit, text):
+                judged = Judgement(hit=True, categories=(hit.category,), paths=(channel,))
+                return Finding(following.watch, Outcome.HIT, judged, stuck=True)
+        return None
 
     def _told(self, following: Following, finding: Finding) -> list[Effect]:
         """A following watch has come to its finding: on record, and it blocks or holds nothing any more."""
@@ -216,14 +260,41 @@ class Exchange:
     def _found(self, finding: Finding) -> list[Effect]:
         if self._out.pop(finding.watch.key, None) is None:
             return []
+        if finding.watch.rewrites and finding.outcome is Outcome.HIT:
+            finding = self._cut(finding)
         if stops(finding):
             return self._close(Verdict(Decision.BLOCKED, by=finding))
         windows = self._windows.get(finding.watch.key)
         if windows is not None and windows.out is not None:
             self._gate.clear(finding.watch, windows.cleared())
-            return self._show(()) + self._advance()
-        self._gate.clear(finding.watch, self._gate.extent if self._ended else {})
+            return self._show((), ()) + self._advance()
+        if finding.watch.side is Side.OUTPUT:
+            self._gate.excuse(finding.watch)  # it has seen everything
         return self._advance()
+
+    def _cut(self, finding: Finding) -> Finding:
+        """Cut out what a look has found, of the question or of the whole answer; stuck where that cannot be done."""
+        watch, judged = finding.watch, finding.judgement
+        assert judged is not None
+        if watch.side is Side.OUTPUT:
+            texts = {passage.path: passage.text for passage in self._seen_by(watch)}
+            hits = [(span.path, Hit(*span[1:])) for span in judged.spans]
+            done = [self._cuts.cut(watch, path, hit, texts[path][hit.start : hit.end]) for path, hit in hits]
+            stuck = not done or not all(done)
+        elif self._question_cuts.made:
+            stuck = self._question_cuts.left(judged, self._passages)
+        else:
+            self._question_cuts.add(watch, judged)
+            stuck = not judged.spans
+        return replace(finding, stuck=stuck)
+
+    def _rewritten(self, event: Rewritten) -> list[Effect]:
+        """The question is said otherwise: what rewrites looks again, and blocks what it still finds."""
+        self._rewriting = False
+        self._call, self._passages = event.call, event.passages
+        if (restorer := self._cuts.restore()) is not None:
+            self._gate.restore(restorer.watch, restorer.place)
+        return self._look(w for w in self._question if w.rewrites) + self._advance()
 
     def _look(self, watches: Iterable[Watch]) -> list[Effect]:
         """Send these watches' checks to look; one that has nothing to read is noted, not sent."""
@@ -239,7 +310,7 @@ class Exchange:
 
     def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
         if watch.side is Side.OUTPUT:
-            return self._spoken.passages(watch)
+            return (self._spoken if watch.local else self._spoken_raw).passages(watch)
         return tuple(passage for passage in self._passages if passage.place in watch.places)
 
     def _out_gates(self) -> bool:
@@ -252,13 +323,16 @@ class Exchange:
     def _advance(self) -> list[Effect]:
         """Go as far as what is known allows."""
         effects: list[Effect] = []
-        if not self._asked and not self._waits_for(Side.INPUT):
+        if not self._asked and not self._rewriting and not self._waits_for(Side.INPUT):
+            if self._question_cuts and not self._question_cuts.made:
+                self._rewriting = True
+                return [Rewrite(self._question_cuts.texts(self._passages))]
             effects += self._ask()
-        if self._waits_for(Side.INPUT):
+        if self._rewriting or self._waits_for(Side.INPUT):
             return effects
         self._gate.open()
         complete = self._ended and not self._waits_for(Side.OUTPUT)
-        effects += [Send(delta) for delta in self._gate.release(complete=complete)]
+        effects += [Send(delta, self._cuts.changes(delta)) for delta in self._gate.release(complete=complete)]
         if self._paused and self._gate.held <= self._max_held:
             self._paused = False
             effects.append(Resume(self._call.name))
@@ -267,7 +341,8 @@ class Exchange:
         if self._fault is not None:
             effects += self._close(Verdict(Decision.FAILED, fault=self._fault))
         elif complete:
-            effects += self._close(Verdict(Decision.RELEASED))
+            masked = self._question_cuts.made or self._cuts.changed
+            effects += self._close(Verdict(Decision.MASKED if masked else Decision.RELEASED))
         return effects
 
     def _ask(self) -> list[Effect]:

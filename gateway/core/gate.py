@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.core.terms import Delta, Lane, Place, Watch
@@ -39,6 +39,7 @@ class Gate:
         self._numbers = itertools.count()
         self._open = False
         self._begun = False
+        self._place: Callable[[str, int], int] | None = None
         self.held = 0  # bytes
 
     @property
@@ -51,10 +52,11 @@ class Gate:
         """Whether any check holds text back."""
         return bool(self._watches)
 
-    @property
-    def extent(self) -> dict[str, int]:
-        """How long each channel is by now."""
-        return dict(self._length)
+    def restore(self, watch: Watch, place: Callable[[str, int], int]) -> None:
+        """Before anything is held: wait for `watch` too; local checks count by `place`, in what a client reads."""
+        self._watches = (*self._watches, watch)
+        self._cleared[watch.key] = {}
+        self._place = place
 
     def open(self) -> None:
         """The input checks have spoken."""
@@ -122,7 +124,14 @@ class Gate:
         return found
 
     def _is_clear(self, held: Held) -> bool:
+        place = self._place
+        if place is None:
+            return all(
+                watch.key in self._excused or self._cleared[watch.key].get(channel, 0) >= end
+                for channel, end, watch in held.marks
+            )
         return all(
-            watch.key in self._excused or self._cleared[watch.key].get(channel, 0) >= end
+            watch.key in self._excused
+            or self._cleared[watch.key].get(channel, 0) >= (place(channel, end) if watch.local else end)
             for channel, end, watch in held.marks
         )

@@ -52,6 +52,10 @@ class Following:
         self._scanners: dict[str, Scanner] = {}
         self._lengths: dict[str, int] = {}
         self._bases: dict[str, int] = {}  # where the text that a channel's scanner follows begins
+        self._tails: dict[str, tuple[int, str]] = {}  # of a watch that rewrites: what a hit may still cover
+        self._cuts: list[tuple[str, Hit, str]] = []
+        self._found: set[str] = set()
+        self._hit_in: dict[str, None] = {}
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -59,14 +63,19 @@ class Following:
         return tuple(self._lengths)
 
     def add(self, pieces: Iterable[Piece]) -> tuple[Finding | None, dict[str, int]]:
-        """A finding that decides, or how far each channel of these pieces is cleared."""
+        """A finding that decides, or how far each channel of these pieces is cleared.
+
+        A watch that rewrites only gathers what is to be cut out: `cuts` gives it.
+        """
         cleared: dict[str, int] = {}
         try:
             for piece in pieces:
                 if piece.place not in self.watch.places:
                     continue
                 scan = self._fed(piece)
-                if scan.hits:
+                if self.watch.rewrites:
+                    self._gather(piece.channel, scan)
+                elif scan.hits:
                     return self._hit(piece.channel, scan.hits), {}
                 if not piece.wrapped:
                     cleared[piece.channel] = scan.safe
@@ -78,13 +87,34 @@ class Following:
         """The answer is complete."""
         try:
             for channel, scanner in self._scanners.items():
-                if hits := scanner.end().hits:
-                    return self._hit(channel, hits)
+                scan = scanner.end()
+                if self.watch.rewrites:
+                    self._gather(channel, self._moved(channel, scan))
+                elif scan.hits:
+                    return self._hit(channel, scan.hits)
         except Exception as error:  # noqa: BLE001 -- as above
             return Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
         if not self._lengths:
             return Finding(self.watch, Outcome.NOTHING)
+        if self._found:
+            judged = Judgement(hit=True, categories=tuple(sorted(self._found)), paths=tuple(self._hit_in))
+            return Finding(self.watch, Outcome.HIT, judged)
         return Finding(self.watch, Outcome.CLEAR, Judgement(hit=False))
+
+    def cuts(self) -> list[tuple[str, Hit, str]]:
+        """What was found since this was last asked: channel, place, the text that stands there."""
+        cuts, self._cuts = self._cuts, []
+        return cuts
+
+    def _gather(self, channel: str, scan: Scan) -> None:
+        """Keep the hits and their texts; of the rest, only what a later hit may need."""
+        base, text = self._tails.get(channel, (0, ""))
+        for hit in scan.hits:
+            self._found.add(hit.category)
+            self._hit_in[channel] = None
+            self._cuts.append((channel, hit, text[max(0, hit.start - base) : hit.end - base]))
+        gone = max(0, scan.safe - base)
+        self._tails[channel] = (base + gone, text[gone:])
 
     def _fed(self, piece: Piece) -> Scan:
         channel = piece.channel
@@ -92,13 +122,22 @@ class Following:
         if scanner is None:
             scanner = self._scanners[channel] = self._follow()
             self._bases[channel] = self._lengths.get(channel, 0)
-        base = self._bases[channel]
         length = self._lengths[channel] = self._lengths.get(channel, 0) + len(piece.text)
-        scan = scanner.feed(piece.text)
+        if self.watch.rewrites:
+            start, tail = self._tails.get(channel, (0, ""))
+            self._tails[channel] = (start, tail + piece.text)
+        scan = self._moved(channel, scanner.feed(piece.text))
         if not piece.closed:
-            return Scan(scan.hits, base + scan.safe)
+            return scan
         del self._scanners[channel]
-        return Scan([*scan.hits, *scanner.end().hits], length)
+        return Scan([*scan.hits, *self._moved(channel, scanner.end()).hits], length)
+
+    def _moved(self, channel: str, scan: Scan) -> Scan:
+        """A scanner counts from where it began."""
+        base = self._bases[channel]
+        if not base:
+            return scan
+        return Scan([Hit(h.start + base, h.end + base, h.category) for h in scan.hits], base + scan.safe)
 
     def _hit(self, channel: str, hits: Sequence[Hit]) -> Finding:
         named = tuple(dict.fromkeys(hit.category for hit in hits))

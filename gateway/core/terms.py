@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 Document = dict[str, Any]  # a parsed JSON object
 Headers = Mapping[str, str]
@@ -60,6 +60,14 @@ UNREAD_PLACES = frozenset({Place.UNREAD_INPUT, Place.UNREAD_OUTPUT})
 OUTPUT_PLACES = frozenset(Place) - INPUT_PLACES - UNREAD_PLACES
 
 
+class Origin(Protocol):
+    """Where the characters of a text that was read in another coat stand in what it was read from."""
+
+    def spans(self, start: int, end: int) -> list[tuple[str, int, int]]:
+        """(path or channel, first, last + 1) of the characters behind these; where they are apart, several."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One text of a document: where it is, what kind of place that is, what it says."""
@@ -67,6 +75,7 @@ class Passage:
     path: str  # for example messages[0].content
     place: Place
     text: str
+    origin: Origin | None = field(default=None, compare=False)  # for texts that stand elsewhere, decoded or joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,9 @@ class Action(IntEnum):
 
     PASS = 0
     FLAG = 1
-    BLOCK = 3  # 2 is kept for what rewrites (redact, mask)
+    MASK = 2  # a placeholder instead, which becomes the value again on its way back
+    REDACT = 3  # a label instead, for good
+    BLOCK = 4
 
 
 class Lane(StrEnum):
@@ -118,11 +129,18 @@ class Watch:
     shadow: bool = False
     timeout: float = 2.0  # seconds
     always_asked: bool = False  # decides on more than text: asked also when nothing is to be read
+    local: bool = True  # reads what the client will read: placeholders are values again
+    restore: frozenset[Place] = frozenset()  # of a mask: where its placeholders become values again
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether a hit is cut out, and the rest goes on."""
+        return not self.shadow and self.action in {Action.MASK, Action.REDACT}
 
     @property
     def gates(self) -> bool:
-        """Whether the answer waits for it: only what can stop an answer may hold it."""
-        return not self.shadow and self.action is Action.BLOCK
+        """Whether the answer waits for it: only what can stop or change an answer may hold it."""
+        return not self.shadow and self.action >= Action.MASK
 
     @property
     def holds(self) -> bool:
@@ -141,6 +159,15 @@ class Outcome(StrEnum):
     NOTHING = "nothing to read"
 
 
+class Span(NamedTuple):
+    """Where a hit stands in a passage: characters from its beginning, and what was hit."""
+
+    path: str
+    start: int
+    end: int
+    category: str
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a check says of the passages it was shown."""
@@ -151,6 +178,7 @@ class Judgement:
     paths: tuple[str, ...] = ()  # of the passages that hit
     note: str = ""
     usage: Mapping[str, int] | None = None  # tokens that a model-calling check spent
+    spans: tuple[Span, ...] = ()  # every hit, from a check that is to cut them out
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +189,17 @@ class Finding:
     outcome: Outcome
     judgement: Judgement | None = None
     note: str = ""  # why it failed; never text of the exchange
+    stuck: bool = False  # a hit that could not be cut out where it stands
 
     @property
     def action(self) -> Action:
-        """What this finding asks for. A failure is a hit unless the check may fail open."""
+        """What this finding asks for. A failure is a hit unless the check may fail open; what cannot be cut blocks."""
         if self.watch.shadow:
             return Action.PASS
         if self.outcome is Outcome.HIT:
-            return self.watch.action
+            return Action.BLOCK if self.stuck else self.watch.action
         if self.outcome is Outcome.FAILED and not self.watch.fails_open:
-            return self.watch.action
+            return Action.BLOCK if self.watch.rewrites else self.watch.action
         return Action.PASS
 
 
@@ -185,6 +214,7 @@ class Call:
     stream: bool  # the answer comes as an event stream
     path: str = "/chat/completions"  # the endpoint, below the upstream's base URL
     flows: bool = False  # an answer that is no event stream comes in pieces all the same
+    rewritable: bool = False  # its frames may have to be changed, so where their texts stand is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +229,19 @@ class Piece:
     text: str
     closed: bool = False  # said once: nothing continues this text
     wrapped: bool = False  # so far the channel may be JSON or base64: it may say more once it is complete
+    fixed: bool = False  # it stands nowhere in a frame where it could be changed
+    origin: Origin | None = field(default=None, compare=False)  # where it stands, if it was read in another coat
+
+
+class Spot(NamedTuple):
+    """A string of a frame: which characters of its channel it shows, and where it stands in the frame."""
+
+    channel: str
+    start: int
+    text: str
+    steps: tuple[str, ...]
+    holder: Any  # the object or list that holds it; the core never looks inside
+    key: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +252,7 @@ class Delta:
     pieces: tuple[Piece, ...] = ()
     size: int = 0  # bytes held while this frame is held
     group: str | None = None  # frames of one group keep their order; None keeps it with all
+    spots: tuple[Spot, ...] = field(default=(), compare=False)  # of a rewritable call: every string of the frame
 
 
 class Blame(StrEnum):
@@ -269,7 +313,15 @@ class Left:
     """The client hung up."""
 
 
-Event = Arrived | Ended | Broke | Found | Elapsed | Left
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The question as it is asked now, and everything it says."""
+
+    call: Call
+    passages: tuple[Passage, ...]
+
+
+Event = Arrived | Ended | Broke | Found | Elapsed | Left | Rewritten
 
 
 # --- effects: what is to be done --------------------------------------------------------------
@@ -308,12 +360,21 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Say these texts of the question otherwise and report it as `Rewritten`: (path, text) -> new text."""
+
+    texts: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     delta: Delta
+    changes: tuple[tuple[Spot, str], ...] = ()  # strings of the frame that say something else now
 
 
 class Decision(StrEnum):
     RELEASED = "released"
+    MASKED = "masked"  # released, and something was cut out of the question or the answer
     BLOCKED = "blocked"
     FAILED = "failed"
     LEFT = "left"
@@ -339,4 +400,4 @@ class Close:
     verdict: Verdict
 
 
-Effect = Ask | Examine | Drop | Pause | Resume | Send | Note | Close
+Effect = Ask | Examine | Drop | Pause | Resume | Rewrite | Send | Note | Close

@@ -1,6 +1,6 @@
 """The lattice: how findings become one verdict, whatever their order.
 
-Rule 1: the strongest action wins: block > flag > pass. Merging is associative, commutative
+Rule 1: the strongest action wins: block > redact > mask > flag > pass. Merging is associative, commutative
         and idempotent, so the order of findings cannot matter.
 Rule 2: a failed check counts as a hit unless its policy says `on_error: allow`.
 Rule 3: a shadow check asks for nothing.

@@ -14,12 +14,11 @@ from pydantic import ValidationError
 from gateway import yamlfile
 from gateway.checks import KINDS
 from gateway.checks.base import Check
-from gateway.core.terms import Place
+from gateway.core.terms import OUTPUT_PLACES, Place
 from gateway.policy.model import (
     KEYS_LATER,
     KINDS_LATER,
     PLACES,
-    VALUES_LATER,
     Common,
     Entry,
     Head,
@@ -123,17 +122,39 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
         source.wrong((*base, "stream"), "this check cannot follow an answer piece by piece; use 'whole'")
     if common.stream == "window" and check.always_asked:
         source.wrong((*base, "stream"), "this check needs the whole answer; use 'whole'")
+    if common.do in {"redact", "mask"}:
+        _check_rewriting(common, kind, base, source)
+    elif common.restore is not None:
+        source.wrong((*base, "restore"), "only what 'do: mask' has hidden can be restored")
     places = _places(common, kind, base, source)
     _check_models(check, base, source, known_model)
     return Entry(name, common, check, places) if len(source.mistakes) == before else None
 
 
+def _check_rewriting(common: Common, kind: type[Check], base: Loc, source: Source) -> None:
+    """What is cut out must be known before it goes: of the question before the call, of the answer while it is held."""
+    if not kind.can_rewrite:
+        source.wrong((*base, "do"), f"a check of this kind does not tell where its hits are, so it cannot {common.do}")
+    if common.stream in {"after", "window"}:
+        source.wrong(
+            (*base, "stream"), f"'{common.stream}' lets text go that may have to be cut; use 'exact' or 'whole'"
+        )
+    if common.when == "beside":
+        source.wrong((*base, "when"), "a check that rewrites the question runs before the call")
+    for number, name in enumerate(common.restore or ()):
+        where = (*base, "restore", number)
+        if common.do == "redact":
+            source.wrong((*base, "restore"), "what is redacted is gone for good; 'do: mask' can be restored")
+            break
+        if name not in PLACES:
+            source.wrong(where, f"there is no place '{name}'{did_you_mean(name, PLACES)}")
+        elif not PLACES[name] <= OUTPUT_PLACES:
+            source.wrong(where, f"'{name}' is not a place of the answer")
+
+
 def _refuse_later_keys(raw: dict[str, Any], base: Loc, source: Source) -> None:
     for key in KEYS_LATER & set(raw):
         source.wrong((*base, key), f"'{key}' is not available in this version")
-    for key, values in VALUES_LATER.items():
-        if raw.get(key) in values:
-            source.wrong((*base, key), f"'{key}: {raw[key]}' is not available in this version")
 
 
 def _kind(word: Any, base: Loc, source: Source) -> type[Check] | None:

@@ -25,11 +25,8 @@ REFUSAL = "I'm sorry, I can't help with that request."
 GROUPS: dict[str, frozenset[Place]] = {"input": INPUT_PLACES, "output": OUTPUT_PLACES}
 PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place}) for place in Place}}
 
-# What the format has and this version does not: refused as "not available", by key or by value.
-KEYS_LATER = frozenset({"need", "of", "context", "restore", "history"})
-VALUES_LATER: dict[str, frozenset[str]] = {
-    "do": frozenset({"redact", "mask"}),
-}
+# What the format has and this version does not: refused as "not available".
+KEYS_LATER = frozenset({"need", "of", "context", "history"})
 KINDS_LATER = frozenset(
     "secrets pii urls invisible injection toxicity tools json_schema prompt_leak code language repetition "
     "refusal verbatim parameters llama_guard qwen3guard granite_guardian shieldgemma wildguard "
@@ -43,6 +40,7 @@ def _listed(value: Any) -> Any:
 
 
 Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+Restored = Annotated[list[str], BeforeValidator(_listed)]
 
 
 class _Model(BaseModel):
@@ -81,7 +79,10 @@ class Common(_Model):
 
     use: str | None = Field(None, description="the kind; absent: the check's own name")
     at: Names | None = Field(None, description="places; absent: input and output as far as the kind can read")
-    do: Literal["block", "flag"] = Field("block", description="what a hit does")
+    do: Literal["block", "redact", "mask", "flag"] = Field("block", description="what a hit does")
+    restore: Restored | None = Field(
+        None, description="of a mask: places of the answer where placeholders become the values again"
+    )
     when: Literal["before", "beside"] | None = Field(None, description="when an input check runs")
     stream: Literal["exact", "window", "whole", "after"] | None = Field(None, description="how output is held back")
     timeout: Duration | None = Field(None, description="seconds that one look may take")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 
 from gateway.checks.base import Check
 from gateway.core.holdback import Follow
-from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Side, Watch, When
+from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Place, Side, Watch, When
 from gateway.core.windows import MOST
 from gateway.policy.load import PolicySet
-from gateway.policy.model import REFUSAL, BlockAs, Common, Entry, Policy
+from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy
 
-ACTIONS = {"block": Action.BLOCK, "flag": Action.FLAG}
+ACTIONS = {"block": Action.BLOCK, "redact": Action.REDACT, "mask": Action.MASK, "flag": Action.FLAG}
+RESTORED = ("content", "tool_call")  # where a mask is undone unless its policy says otherwise
 STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
 MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
 
@@ -44,7 +45,17 @@ class Plan:
     @cached_property
     def follows(self) -> Mapping[str, Follow]:
         """What can follow an answer as it comes, by the watch's name."""
-        return {name: check.scanner for name, check in self.checks.items() if check.follows}
+        cuts = {watch.name for watch in self.watches if watch.rewrites}
+        return {
+            name: partial(check.scanner, settled=True) if name in cuts else check.scanner
+            for name, check in self.checks.items()
+            if check.follows
+        }
+
+    @cached_property
+    def rewrites(self) -> bool:
+        """Whether the question or the answer may have to be changed."""
+        return any(watch.rewrites for watch in self.watches)
 
 
 def plan(policies: PolicySet, *, models: Collection[str], endpoint: str) -> Plan:
@@ -120,7 +131,16 @@ def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
             shadow=mode == "shadow" or head.mode == "shadow",
             timeout=common.timeout or head.defaults.timeout,
             always_asked=entry.check.always_asked,
+            local=entry.check.local,
+            restore=_restored(common),
         )
+
+
+def _restored(common: Common) -> frozenset[Place]:
+    if common.do != "mask":
+        return frozenset()
+    named = RESTORED if common.restore is None else common.restore
+    return frozenset(place for name in named for place in PLACES[name])
 
 
 def _lane(entry: Entry) -> Lane:

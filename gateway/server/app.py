@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,8 @@ from aiohttp import web
 from gateway.checks.base import CheckFault
 from gateway.config.model import House, Route
 from gateway.core.exchange import Exchange
-from gateway.core.terms import Call, Decision, Document, Place, Request
+from gateway.core.masking import Masks
+from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten
 from gateway.policy.load import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
@@ -60,6 +62,8 @@ class Gateway:
         routes["GET", MODELS.path] = self._models
         self._routes = routes
         self._paths = {path for _, path in routes}
+        secret = self.settings.mask_key
+        self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
         self._cors = Cors(self.settings.cors_origins)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -172,11 +176,17 @@ class Gateway:
         planned: Plan,
         receipt: Receipt,
     ) -> web.StreamResponse:
-        document = endpoint.forward(request, route.model)
-        call = Call("only", route.upstream, route.model, document, request.stream, endpoint.path, endpoint.flows)
+        call = _call(endpoint, request, route, planned)
+        masks = Masks(self._mask_key, _scope(http, request)) if planned.rewrites else None
+
+        def reword(texts: Mapping[tuple[str, str], str]) -> Rewritten:
+            asked = endpoint.rewritten(request, texts)
+            receipt.changed = True
+            return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
+
         release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
         race = Race(
-            Exchange(call, planned.watches, request.passages, self.settings.max_held, planned.follows),
+            Exchange(call, planned.watches, request.passages, self.settings.max_held, planned.follows, masks=masks),
             planned.checks,
             self.upstreams[route.upstream],
             headers=http.headers,
@@ -186,6 +196,7 @@ class Gateway:
             afterwards=self.afterwards,
             within=self.house.upstreams[route.upstream].timeout.total + MARGIN,
             keepalive=self.settings.keepalive,
+            reword=reword,
         )
         await race.run()
         if release.response is None:  # the client left before anything could be said
@@ -213,6 +224,30 @@ class Gateway:
             return await upstream.ask(endpoint, route.model, body)
         except UpstreamError as error:
             raise CheckFault(f"its model failed: {error.fault.code}") from error
+
+
+def _call(endpoint: Endpoint, request: Request, route: Route, planned: Plan) -> Call:
+    document = endpoint.forward(request, route.model)
+    return Call(
+        "only",
+        route.upstream,
+        route.model,
+        document,
+        request.stream,
+        endpoint.path,
+        endpoint.flows,
+        rewritable=planned.rewrites,
+    )
+
+
+def _scope(http: web.BaseRequest, request: Request) -> str:
+    """What a conversation has in common over its turns and with no other: who asks, and how it began."""
+    conversation = request.document.get("conversation")
+    if isinstance(conversation, dict):
+        conversation = conversation.get("id")
+    if not isinstance(conversation, str):
+        conversation = next((p.text for p in request.passages if p.place is Place.USER), "")
+    return f"{http.headers.get('Authorization', '')}\0{conversation}"
 
 
 async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Request:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from gateway.checks.base import Ask, Check
 from gateway.core.terms import Action, Document, Examine, Finding, Outcome, Passage, Place, Request, Side, Watch
-from gateway.core.verdict import stops
 from gateway.policy.load import PolicySet
 from gateway.policy.plan import watches_of
 from gateway.server.race import look_once
@@ -67,7 +66,7 @@ async def _judge(
     for finding in findings:
         for name, score in _scores(finding).items():
             scores[name] = max(score, scores.get(name, 0.0))
-    return Result(any(stops(f) or f.action is Action.FLAG for f in findings), scores)
+    return Result(any(f.action is not Action.PASS for f in findings), scores)
 
 
 def _scores(finding: Finding) -> dict[str, float]:

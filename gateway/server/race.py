@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -37,8 +37,11 @@ from gateway.core.terms import (
     Left,
     Note,
     Outcome,
+    Passage,
     Pause,
     Resume,
+    Rewrite,
+    Rewritten,
     Send,
     Watch,
 )
@@ -59,7 +62,7 @@ async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
     try:
         async with asyncio.timeout(examine.watch.timeout):
             if check.local:
-                judgement = await asyncio.to_thread(check.judge, examine.passages)
+                judgement = await asyncio.to_thread(_judge(check, examine.watch), examine.passages)
             else:
                 judgement = await check.examine(examine.passages, ask)
         return judged(examine.watch, judgement)
@@ -70,9 +73,14 @@ async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
 def look_now(check: Check, examine: Examine) -> Finding:
     """A local check of little text: microseconds, so it runs where it stands."""
     try:
-        return judged(examine.watch, check.judge(examine.passages))
+        return judged(examine.watch, _judge(check, examine.watch)(examine.passages))
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
         return failed(examine.watch, error)
+
+
+def _judge(check: Check, watch: Watch) -> Callable[[Sequence[Passage]], Judgement]:
+    """What is to be cut out must be told with its place."""
+    return check.find if watch.rewrites else check.judge
 
 
 def judged(watch: Watch, judgement: object) -> Finding:
@@ -110,7 +118,9 @@ class Race:
         afterwards: Afterwards,
         within: float,
         keepalive: float = 15.0,
+        reword: Callable[[Mapping[tuple[str, str], str]], Rewritten] | None = None,
     ) -> None:
+        """`reword` says the question otherwise; without it no check may rewrite."""
         self._exchange = exchange
         self._checks = checks
         self._upstream = upstream
@@ -121,6 +131,7 @@ class Race:
         self._afterwards = afterwards
         self._within = within  # seconds for the whole exchange
         self._keepalive = keepalive  # seconds of silence in a stream under way
+        self._rewording = reword
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # found on the spot by local checks
         self._flowing = asyncio.Event()
@@ -166,8 +177,10 @@ class Race:
     async def _carry_out(self, effects: list[Effect], group: asyncio.TaskGroup) -> None:
         for effect in effects:
             match effect:
-                case Send(delta=delta):
-                    self._release.send(delta)
+                case Send(delta=delta, changes=changes):
+                    self._release.send(delta, changes)
+                case Rewrite(texts=texts):
+                    self._soon.append(await self._reword(texts))
                 case Examine():
                     self._examine(effect, group)
                 case Ask(call=call):
@@ -183,6 +196,13 @@ class Race:
                 case Close(verdict=verdict):
                     self._receipt.close(verdict)
                     await self._release.close(verdict)
+
+    async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
+        """The question said otherwise; a large one on a thread."""
+        assert self._rewording is not None
+        if sum(map(len, texts.values())) > INLINE:
+            return await asyncio.to_thread(self._rewording, texts)
+        return self._rewording(texts)
 
     def _examine(self, examine: Examine, group: asyncio.TaskGroup) -> None:
         look = self._receipt.look(examine)

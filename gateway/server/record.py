@@ -27,6 +27,7 @@ log = structlog.get_logger()
 MOST_PARTS = 100  # paths that a receipt names for each look
 _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
+_RELEASED = frozenset({"", str(Decision.RELEASED), str(Decision.MASKED)})
 _prefix = secrets.token_hex(6)
 _counter = itertools.count(1)
 
@@ -101,6 +102,7 @@ class Receipt:
     why: str = ""
     first_byte: float | None = None
     ended: float | None = None
+    changed: bool = False  # something was cut out of the question or of what was released so far
     late: int = 0  # looks that outlive the answer
     keep: Callable[[Receipt], None] = field(default_factory=lambda: write_receipt)
 
@@ -194,7 +196,7 @@ class Receipt:
             **self.cors,
             "x-outrider-id": self.id,
             "x-request-id": self.id,
-            "x-outrider-decision": self.decision or str(Decision.RELEASED),
+            "x-outrider-decision": self.decision or str(Decision.MASKED if self.changed else Decision.RELEASED),
         }
         if self.policies:
             said["x-outrider-policy"] = ", ".join(self.policies)
@@ -206,7 +208,7 @@ class Receipt:
 
     def upstream_headers(self) -> dict[str, str]:
         """What the upstream's own headers told; only beside its released answer, which they were cleared with."""
-        return self.calls[-1].headers if self.calls and self.decision in {"", str(Decision.RELEASED)} else {}
+        return self.calls[-1].headers if self.calls and self.decision in _RELEASED else {}
 
     def _server_timing(self) -> str:
         now = time.monotonic()

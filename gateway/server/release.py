@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 
-from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Verdict
+from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
 from gateway.wire.reader import Raw
+from gateway.wire.rewrite import write
 
 JSON = "application/json"
 STREAM = "text/event-stream; charset=utf-8"
@@ -80,8 +81,11 @@ class Release:
         self._stream: web.StreamResponse | None = None
         self.response: web.StreamResponse | None = None  # what the handler returns
 
-    def send(self, delta: Delta) -> None:
-        """Take one released frame; `flush` writes what has gathered."""
+    def send(self, delta: Delta, changes: Sequence[tuple[Spot, str]] = ()) -> None:
+        """Take one released frame, with what is cut out of it; `flush` writes what has gathered."""
+        if changes:
+            write(delta.frame, changes)
+            self._receipt.changed = True
         for piece in delta.pieces:
             if piece.place is Place.UNREAD_OUTPUT and piece.text:
                 self._receipt.unread.append(piece.channel)
@@ -117,7 +121,7 @@ class Release:
 
     async def close(self, verdict: Verdict) -> None:
         match verdict.decision:
-            case Decision.RELEASED:
+            case Decision.RELEASED | Decision.MASKED:
                 await self._complete()
             case Decision.BLOCKED:
                 await self._blocked(verdict)

@@ -50,9 +50,10 @@ class ScriptedUpstream:
     async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
         record.started, record.attempts = time.monotonic(), 1
         reader = ENDPOINTS[call.path].reader(call.document, stream=call.stream)
+        reader.rewritable = call.rewritable
         try:
             async for frame in self._frames(call, record):
-                delta = reader.raw(*frame) if isinstance(frame, Raw) else reader.delta(frame)
+                delta = reader.raw(frame.media, frame.data) if isinstance(frame, Raw) else reader.delta(frame)
                 record.usage = reader.usage
                 record.first_delta = record.first_delta or time.monotonic()
                 yield delta

@@ -199,6 +199,7 @@ class HttpUpstream:
         response = await self._send(endpoint, call.document, headers, first)
         record.status = response.status
         answer = _Answer(endpoint, endpoint.reader(call.document, stream=call.stream), response, call.stream)
+        answer.reader.rewritable = call.rewritable
         try:
             await self._refuse_status(response, first)
             record.headers, request_id = _told(response.headers)
@@ -447,7 +448,7 @@ def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]
     if not _ID.match(found):
         return kept, ()
     kept["x-outrider-upstream-id"] = found
-    return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found, closed=True),)
+    return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found, closed=True, fixed=True),)
 
 
 async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncIterator[bytes]:

@@ -51,7 +51,7 @@ class PlainReader(Reader):
         place = self._places.get(name, Place.OTHER_OUTPUT)
         if place is Place.CONTENT and self.stream and name in {"delta", "text"}:
             # the deltas, and the text of the last event that says them again
-            return Said(Leaf(("text",), leaf.text), place, Manner.RUNS if running else Manner.WHOLE)
+            return Said(leaf._replace(steps=("text",)), place, Manner.RUNS if running else Manner.WHOLE)
         if self.stream and steps[-1] not in EVENT_ONCE:
             return Said(leaf, place, Manner.RUNS if running and len(steps) > 1 else Manner.JOINS)
         return Said(leaf, place, Manner.ONCE)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from gateway.core.terms import Delta, Document, Piece, Place
+from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire.answers import PlainReader
 from gateway.wire.canonical import Malformed
+from gateway.wire.coats import Coat
 from gateway.wire.endpoint import Endpoint, MiB, invalid
 from gateway.wire.fields import SPEECH_KEYS, TRANSCRIPTIONS_KEYS
 from gateway.wire.forms import Upload
@@ -19,7 +20,7 @@ from gateway.wire.walk import hidden, readable
 class SpeechReader(PlainReader):
     def raw(self, media: str, data: bytes) -> Delta:
         text = readable(data)  # what calls itself audio and is text is read like text
-        piece = self._left_unread("audio", "audio") if text is None else Piece("audio", Place.CONTENT, text)
+        piece = self._left_unread("audio", "audio") if text is None else Piece("audio", Place.CONTENT, text, fixed=True)
         return Delta(Raw(media, data), (piece,), len(data))
 
 
@@ -50,8 +51,12 @@ class TranscriptionsReader(PlainReader):
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             raise Malformed("it is not UTF-8") from None
-        others = tuple(Piece(f"text{step}", Place.CONTENT, other) for step, other in hidden(text))
-        return Delta(Raw(f"{media}; charset=utf-8", data), (Piece("text", Place.CONTENT, text), *others), len(data))
+        frame = Raw(f"{media}; charset=utf-8", data)
+        others = tuple(
+            Piece(f"text{step}", Place.CONTENT, other, origin=Coat("text", text, step)) for step, other in hidden(text)
+        )
+        spot = Spot("text", 0, text, ("text",), frame, "data")
+        return Delta(frame, (Piece("text", Place.CONTENT, text), *others), len(data), spots=(spot,))
 
 
 class Transcriptions(Uploads):

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire.canonical import Malformed
 from gateway.wire.choices import MAX_CHOICES, Choices, ChoicesReader
+from gateway.wire.coats import joined
 from gateway.wire.endpoint import Spoken, check_count, check_object, invalid
 from gateway.wire.fields import ATTACHMENTS, CHAT_KEYS, REQUEST_TOP, ROLES
 from gateway.wire.walk import Steps
@@ -113,9 +114,8 @@ def _joined(messages: Iterable[Document]) -> Iterator[Passage]:
         content = message.get("content")
         if not isinstance(content, list):
             continue
-        texts = [part["text"] for part in content if isinstance(part.get("text"), str)]
-        if len(texts) > 1:
-            yield Passage(f"messages[{number}].content[*]", ROLES[message["role"]], "".join(texts))
+        path = f"messages[{number}].content"
+        yield from joined(content, path, ROLES[message["role"]])
 
 
 def _chunks(document: Document) -> list[Document]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire import canonical, sse, walk
 from gateway.wire.canonical import Malformed
+from gateway.wire.coats import Coat
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
+from gateway.wire.rewrite import rewritten
 from gateway.wire.walk import Leaf, Steps, hidden, leaves
 
 JSON = "application/json"
@@ -86,17 +89,23 @@ class Endpoint:
         if walk.may_be_payload(name):
             missing = walk.unread(leaf)[0] or missing
             for step, text in walk.texts_of(leaf):
-                yield Passage(path + step, place, text)
+                origin = Coat(path, leaf.text, step) if step else None
+                yield Passage(path + step, place, text, origin)
         else:
             yield Passage(path, place, leaf.text)
             for step, text in hidden(leaf.text):
-                yield Passage(path + step, place, text)
+                yield Passage(path + step, place, text, Coat(path, leaf.text, step))
         if missing:
             yield Passage(path, Place.UNREAD_INPUT, missing)
 
     def forward(self, request: Request, model: str) -> Document:
         """What the upstream gets: the checked document with its own name for the model."""
         return {**request.document, "model": model} if model else dict(request.document)
+
+    def rewritten(self, request: Request, texts: Mapping[tuple[str, str], str]) -> Request:
+        """The request in which these texts, by path and text, say something else, read anew."""
+        document = rewritten(request.document, texts)
+        return replace(request, document=document, passages=tuple(self.passages(document)))
 
     def encode(self, document: Document) -> tuple[str, bytes]:
         """A document as the bytes of a request: content type, body."""

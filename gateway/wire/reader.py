@@ -10,13 +10,16 @@ repeat is a text of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from gateway.core.terms import Delta, Document, Piece, Place
+from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import walk
 from gateway.wire.canonical import Malformed
+from gateway.wire.coats import Coat
+from gateway.wire.rewrite import copied
 from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, render
 
 MAX_CHANNELS = 10_000  # of one stream
@@ -26,7 +29,8 @@ class UpstreamErrorFrame(ValueError):
     """The upstream sent an error object where an answer was expected."""
 
 
-class Raw(NamedTuple):
+@dataclass(slots=True)
+class Raw:
     """A part of an answer that is not JSON: its media type, rendered anew, and its bytes."""
 
     media: str
@@ -56,7 +60,10 @@ class Reader:
         self.asked = asked  # the request that is answered
         self.stream = stream
         self.usage: Document | None = None
-        self._once: set[tuple[str, str]] = set()
+        self.rewritable = False  # keep where the texts of each frame stand
+        self._spots: list[Spot] = []
+        self._lengths: dict[str, int] = {}  # of rewritable channels
+        self._once: dict[tuple[str, str], int] = {}  # what was said once, and where in its channel
         self._wrapped: dict[str, _Wrapped] = {}  # by channel
         self._running: dict[str, _Running] = {}  # by channel
         self._unread: set[str] = set()
@@ -83,8 +90,12 @@ class Reader:
 
     def delta(self, document: Document, size: int = 0) -> Delta:
         """One frame, with every text that it adds. Raises Malformed, UpstreamErrorFrame."""
-        frame = self.fit(document)
-        return Delta(frame, tuple(self._pieces(frame)), size, self.group(frame))
+        frame = self.fit(copied(document) if self.rewritable else document)
+        pieces = tuple(self._pieces(frame))
+        if not self.rewritable:
+            return Delta(frame, pieces, size, self.group(frame))
+        spots, self._spots = tuple(self._spots), []
+        return Delta(frame, pieces, size, self.group(frame), spots)
 
     def group(self, frame: Document) -> str | None:
         """The frames that this one keeps its order with; None: all."""
@@ -97,13 +108,13 @@ class Reader:
     def closing(self) -> tuple[Piece, ...]:
         """Texts that are only readable at the end: what JSON or base64 says once it is complete."""
         return tuple(
-            Piece(channel + step, kept.place, text)
+            Piece(channel + step, kept.place, text, origin=Coat(channel, kept.text, step))
             for channel, kept in self._wrapped.items()
-            for step, text in kept.hidden()
+            for step, text in hidden(kept.text)
         )
 
     def _pieces(self, frame: Document) -> Iterator[Piece]:
-        wholes: dict[tuple[str, Place], list[str]] = {}
+        wholes: dict[tuple[str, Place], list[Leaf]] = {}
         for leaf, place, manner in self.said(frame):
             known = self._known.get(leaf.steps)
             if known is None:
@@ -116,24 +127,39 @@ class Reader:
                 if not is_text:
                     continue
             if manner is Manner.RUNS:
-                yield self._run(channel, place, leaf.text)
+                yield self._run(channel, place, leaf.text, (leaf,))
             elif manner is Manner.JOINS:
-                yield Piece(channel, place, leaf.text)
+                start = self._spot(channel, (leaf,))
+                yield Piece(channel, place, leaf.text, fixed=leaf.holder is None)
                 for step, other in hidden(leaf.text):
-                    yield Piece(channel + step, place, f"\n{other}", closed=True)
+                    origin = Coat(channel, leaf.text, step, start, lead=1)
+                    yield Piece(channel + step, place, f"\n{other}", closed=True, origin=origin)
             elif manner is Manner.WHOLE:
-                wholes.setdefault((channel, place), []).append(leaf.text)
+                wholes.setdefault((channel, place), []).append(leaf)
             else:
-                yield from self._say_once(channel, place, leaf.text)
-        for (channel, place), texts in wholes.items():
-            yield from self._again(channel, place, "".join(texts))
+                yield from self._say_once(channel, place, leaf.text, (leaf,))
+        for (channel, place), leaves in wholes.items():
+            yield from self._again(channel, place, "".join(leaf.text for leaf in leaves), leaves)
+
+    def _spot(self, channel: str, leaves: Sequence[Leaf], start: int | None = None, ahead: int = 0) -> int:
+        """Keep where these strings stand, one after the other from `start` of their channel; absent: its end."""
+        if not self.rewritable:
+            return 0
+        length = self._lengths.get(channel, 0)
+        first = at = length + ahead if start is None else start
+        for leaf in leaves:
+            if leaf.holder is not None:
+                self._spots.append(Spot(channel, at, leaf.text, leaf.steps, leaf.holder, leaf.key))
+            at += len(leaf.text)
+        self._lengths[channel] = max(length, at)
+        return first
 
     def _left_unread(self, channel: str, what: str) -> Piece:
         new = channel not in self._unread
         self._unread.add(channel)
-        return Piece(channel, Place.UNREAD_OUTPUT, what if new else "")
+        return Piece(channel, Place.UNREAD_OUTPUT, what if new else "", fixed=True)
 
-    def _run(self, channel: str, place: Place, text: str) -> Piece:
+    def _run(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf], start: int | None = None) -> Piece:
         """Go on with a channel, and keep what may turn out to be wrapped: arguments, JSON, base64."""
         if self.repeats:
             kept_text = self._running.setdefault(channel, _Running(place))
@@ -147,25 +173,30 @@ class Reader:
                 raise Malformed("it has too many parts")
             kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
-        return Piece(channel, place, text, wrapped=kept.kept)
+        self._spot(channel, leaves, start)
+        fixed = any(leaf.holder is None for leaf in leaves)
+        return Piece(channel, place, text, wrapped=kept.kept, fixed=fixed)
 
-    def _say_once(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
-        again = (channel, text) in self._once
+    def _say_once(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> Iterator[Piece]:
+        start = self._once.get((channel, text))
+        again = start is not None
+        start = self._once[channel, text] = self._spot(channel, leaves, start, ahead=1)
         if again and not self.marks_again:
             return  # its frame waits behind the one that said it first
-        self._once.add((channel, text))
-        yield Piece(channel, place, "" if again else f"\n{text}", closed=True)
+        fixed = any(leaf.holder is None for leaf in leaves)
+        yield Piece(channel, place, "" if again else f"\n{text}", closed=True, fixed=fixed)
         for step, other in hidden(text):
-            yield Piece(channel + step, place, "" if again else f"\n{other}", closed=True)
+            origin = Coat(channel, text, step, start, lead=1)
+            yield Piece(channel + step, place, "" if again else f"\n{other}", closed=True, origin=origin)
 
-    def _again(self, channel: str, place: Place, text: str) -> Iterator[Piece]:
+    def _again(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> Iterator[Piece]:
         known = self._running.get(channel)
         if known is None or (known.place is place and known.begins(text)):
-            yield self._run(channel, place, text[known.size :] if known else text)
+            yield self._run(channel, place, text[known.size :] if known else text, leaves, 0)
         else:
             wrapped = channel in self._wrapped and self._wrapped[channel].kept
             yield Piece(channel, place, "", wrapped=wrapped)  # its frame waits for what it claims to repeat
-            yield from self._say_once(f"{channel}<again>", place, text)
+            yield from self._say_once(f"{channel}<again>", place, text, leaves)
 
 
 # Ordinary text of a model: never a payload, whatever it looks like.
@@ -225,8 +256,10 @@ class _Wrapped:
         self._spaced = text[-1:].isspace() if text else self._spaced
         return _BASE64.fullmatch(bare) is not None
 
-    def hidden(self) -> Iterator[tuple[str, str]]:
-        return hidden("".join(self._texts)) if self.kept else iter(())
+    @property
+    def text(self) -> str:
+        """The whole, if it may be wrapped."""
+        return "".join(self._texts) if self.kept else ""
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
+from gateway.wire.coats import joined
 from gateway.wire.endpoint import Events, Spoken, check_object, invalid
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import (
@@ -305,9 +306,7 @@ def _joined(item: Document, path: str) -> Iterator[Passage]:
     for key in ("content", "output", "summary"):
         parts = item.get(key)
         if isinstance(parts, list):
-            texts = [p["text"] for p in parts if isinstance(p, dict) and isinstance(p.get("text"), str)]
-            if len(texts) > 1:
-                yield Passage(f"{path}.{key}[*]", _input_place(item, (key,)), "".join(texts))
+            yield from joined(parts, f"{path}.{key}", _input_place(item, (key,)))
 
 
 # --- answers of our own: refusals, the scripted upstream, and whole answers to stream requests ------------

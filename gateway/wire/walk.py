@@ -16,7 +16,7 @@ from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCA
 
 MAX_NESTED = 3  # levels of JSON inside strings
 MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DATA_URL = re.compile(r"data:([\w.+/-]*)[^,]{0,200}?(;base64)?,", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)
 _PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\s*\Z", re.ASCII)
@@ -33,6 +33,8 @@ class Leaf(NamedTuple):
 
     steps: Steps
     text: str
+    holder: Any = None  # the object or list that holds it; None: it stands nowhere as a string
+    key: Any = None
 
     @property
     def path(self) -> str:
@@ -50,22 +52,24 @@ def by_position(_steps: Steps, position: int, _item: Any) -> str:
 
 def leaves(document: Any, step: Step = by_position, base: Steps = ()) -> Iterator[Leaf]:
     """Every string leaf and every key that the protocol does not define, in document order."""
-    stack: list[tuple[Steps, Any]] = [(base, document)]
+    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, None, None)]
     while stack:
-        steps, node = stack.pop()
+        steps, node, holder, at = stack.pop()
         if isinstance(node, str):
             if node and not _is_protocol(steps, node):
-                yield Leaf(steps, node)
+                yield Leaf(steps, node, holder, at)
         elif isinstance(node, dict):
             for key in node:
                 if key not in KEYS:
                     yield Leaf((*steps, "<key>"), key)
-            stack += [((*steps, key), value) for key, value in reversed(node.items()) if isinstance(value, HOLDERS)]
+            stack += [
+                ((*steps, key), value, node, key) for key, value in reversed(node.items()) if isinstance(value, HOLDERS)
+            ]
         elif isinstance(node, list):
             if steps and steps[-1] == "bytes":
-                yield Leaf(steps, _from_bytes(node))
+                yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
             stack += [
-                ((*steps, step(steps, i, item)), item)
+                ((*steps, step(steps, i, item)), item, node, i)
                 for i, item in reversed(list(enumerate(node)))
                 if isinstance(item, HOLDERS)
             ]
@@ -99,11 +103,11 @@ def texts_of(leaf: Leaf) -> Iterator[tuple[str, str]]:
 
 def unread(leaf: Leaf) -> tuple[str | None, bool]:
     """What of a string stays unread ("an image"; "": nothing; None: it is no payload), and whether it is text too."""
-    steps, text = leaf
+    steps, text = leaf.steps, leaf.text
     what = _payload(steps, text)
     if what is None:
         return None, True
-    if len(text) < SURE or not _PAYLOAD.match(text, _payload_start(text)):
+    if len(text) < SURE or not _PAYLOAD.match(text, payload_start(text)):
         return ("" if decoded(text, lenient=True) is not None else what), True
     return ("", True) if decoded(text, lenient=True) is not None else (what, False)
 
@@ -124,7 +128,7 @@ def _payload(steps: Steps, text: str) -> str | None:
     return None
 
 
-def _payload_start(text: str) -> int:
+def payload_start(text: str) -> int:
     url = _DATA_URL.match(text)
     return url.end() if url else 0
 
@@ -137,7 +141,7 @@ def hidden(text: str) -> Iterator[tuple[str, str]]:
     if head in {"{", "["} and (found := _json_strings(text)):
         yield "<json>", "\n".join(found)
     elif "\\u" in text:
-        yield "<unescaped>", _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text).encode("utf-8", "replace").decode()
+        yield "<unescaped>", ESCAPE.sub(lambda m: chr(int(m[1], 16)), text).encode("utf-8", "replace").decode()
     if (plain := decoded(text)) is not None:
         yield "<decoded>", plain
 
@@ -152,7 +156,7 @@ def _json_strings(text: str) -> list[str]:
     found: list[str] = []
     layer = [text]
     for _ in range(MAX_NESTED):
-        strings = [s for one in layer for s in _strings_of(one)]
+        strings = [s for one in layer for s in strings_of(one)]
         found += strings
         layer = [s for s in strings if s.lstrip()[:1] in {"{", "["}]
         if not layer:
@@ -160,7 +164,7 @@ def _json_strings(text: str) -> list[str]:
     return found
 
 
-def _strings_of(text: str) -> list[str]:
+def strings_of(text: str) -> list[str]:
     try:
         document = json.loads(text, object_pairs_hook=_pairs, strict=False)
     except (ValueError, RecursionError):
@@ -181,7 +185,7 @@ def decoded(text: str, *, lenient: bool = False) -> str | None:
 
     Lenient: like decoders that skip what is not base64. For strings that some decoder will get.
     """
-    start = _payload_start(text)
+    start = payload_start(text)
     payload = text[start:]
     if start and not text[:start].endswith(";base64,"):
         return payload

@@ -13,7 +13,6 @@ def test_marks_are_by_channel_and_never_move_back():
     gate.open()
     gate.hold(delta("abc"))
     gate.hold(delta("de", channel="reasoning"))
-    assert gate.extent == {"content": 3, "reasoning": 2}
     gate.clear(think, {"content": 3})
     gate.clear(think, {"content": 1, "reasoning": 1})
     assert [d.pieces[0].text for d in gate.release(complete=False)] == ["abc"]
