@@ -37,6 +37,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/holdback.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/overlap.py
+	$(BIN)/python benchmarks/streams.py
 
 # Planted faults in the core: which of them do the tests not see?
 mutate: $(STAMP)

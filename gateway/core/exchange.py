@@ -111,7 +111,7 @@ class Exchange:
     ) -> None:
         """`follows` gives a scanner for each watch, by its name, that follows the answer as it comes."""
         self._call = call
-        masks = masks or Masks(b"", "")
+        masks = Masks(b"", "") if masks is None else masks
         self._question_cuts = QuestionCuts(masks)
         self._cuts = AnswerCuts(masks)
         self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
@@ -342,7 +342,9 @@ class Exchange:
             effects += self._close(Verdict(Decision.FAILED, fault=self._fault))
         elif complete:
             masked = self._question_cuts.made or self._cuts.changed
-            effects += self._close(Verdict(Decision.MASKED if masked else Decision.RELEASED))
+            effects += self._close(
+                Verdict(Decision.MASKED if masked else Decision.RELEASED, unknown=self._cuts.unknown)
+            )
         return effects
 
     def _ask(self) -> list[Effect]:

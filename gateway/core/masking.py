@@ -68,9 +68,6 @@ class Masks:
         self._values: dict[str, _Value] = {}  # by what stands between the brackets, in its one spelling
         self._names: dict[str, str] = {}  # normal value -> what stands between the brackets
 
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
     def placeholder(self, category: str, value: str) -> str:
         """What stands for a value; nothing is kept of it."""
         return f"<{self._name(category, value)}>"

@@ -16,6 +16,7 @@ class _Cut(NamedTuple):
     end: int
     category: str
     watch: Watch
+    value: str  # what was found, decoded
 
 
 class QuestionCuts:
@@ -36,12 +37,15 @@ class QuestionCuts:
     def texts(self, passages: Sequence[Passage]) -> Mapping[tuple[str, str], str]:
         """(path, text) -> the text without what was found; a text in another coat is cut where it stands."""
         self.made = True
-        origins = {p.path: p.origin for p in passages if p.origin is not None}
+        read = {p.path: p for p in passages}
         stands = {p.path: p.text for p in passages if p.origin is None}
         cuts: dict[str, list[_Cut]] = {}
         for watch, span in self._found:
-            for path, start, end in _behind(origins.get(span.path), span):
-                cuts.setdefault(path, []).append(_Cut(start, end, span.category, watch))
+            passage = read[span.path]
+            value = passage.text[span.start : span.end]
+            for path, start, end in _behind(passage.origin, span):
+                cuts.setdefault(path, []).append(_Cut(start, end, span.category, watch, value))
+                value = ""
         return {(path, stands[path]): self._cut(stands[path], some) for path, some in cuts.items() if path in stands}
 
     def left(self, judgement: Judgement, passages: Sequence[Passage]) -> bool:
@@ -72,7 +76,8 @@ class QuestionCuts:
             said = redacted(for_good[0].category)
         else:
             places = frozenset.intersection(*(cut.watch.restore for cut in group))
-            said = self._masks.hide(group[0].category, text[start:end], places)
+            whole = next((cut.value for cut in group if (cut.start, cut.end) == (start, end)), text[start:end])
+            said = self._masks.hide(group[0].category, whole, places)
         self._said.add(said)
         return Edit(start, end, said)
 
@@ -107,9 +112,14 @@ class AnswerCuts:
         self.restorer: Restorer | None = None
         self.changed = False
 
+    @property
+    def unknown(self) -> int:
+        """Placeholders that the model made up."""
+        return self.restorer.unknown if self.restorer is not None else 0
+
     def restore(self) -> Restorer | None:
         """Give the question's values back from now on, if there are any."""
-        if self._masks and self._masks.places:
+        if self._masks.places:
             self.restorer = Restorer(self._masks)
         return self.restorer
 

@@ -385,6 +385,7 @@ class Verdict:
     decision: Decision
     by: Finding | None = None  # the finding that blocked
     fault: Fault | None = None  # why it failed
+    unknown: int = 0  # placeholders that a model made up: left as they are
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class Receipt:
     first_byte: float | None = None
     ended: float | None = None
     changed: bool = False  # something was cut out of the question or of what was released so far
+    unknown: int = 0  # placeholders that a model made up
     late: int = 0  # looks that outlive the answer
     keep: Callable[[Receipt], None] = field(default_factory=lambda: write_receipt)
 
@@ -123,6 +124,7 @@ class Receipt:
         self.decision = str(verdict.decision)
         if verdict.by is not None:
             self.why = f"{verdict.by.watch.name} ({verdict.by.watch.side}): {verdict.by.outcome}"
+        self.unknown = verdict.unknown
         if verdict.fault is not None:
             self.why = verdict.fault.code
 
@@ -161,6 +163,8 @@ class Receipt:
             said["first_byte_ms"] = _ms(self.first_byte - self.started)
         if open_paths:
             said["failed_open"] = open_paths
+        if self.unknown:
+            said["unknown_placeholders"] = self.unknown
         if self.unread:
             said["not_read"] = _parts(self.unread)
         return said

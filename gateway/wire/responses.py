@@ -99,18 +99,18 @@ class ResponsesReader(Reader):
             index = _index(frame, "summary_index" if parts == "summary" else "content_index")
             part: Steps = (*item, parts, index)
             place = Place.REASONING if "reasoning" in stem or parts == "summary" else None
-            yield from self._walk(value, part, Manner.WHOLE, place)
+            yield from self._walk(frame, key, part, Manner.WHOLE, place)
         elif key == "annotation":
             steps = (*item, "content", _index(frame, "content_index"), "annotations", "[]")
-            yield from self._walk(value, steps, Manner.RUNS, Place.OTHER_OUTPUT)
+            yield from self._walk(frame, key, steps, Manner.RUNS, Place.OTHER_OUTPUT)
         elif known is not None and key in {"delta", *WHOLE_FIELDS}:
             below, place = known
             steps = (*item, *(_index(frame, s[1:-1]) if s[:1] == "[" else s for s in below))
-            yield from self._walk(value, steps, Manner.RUNS if key == "delta" else Manner.WHOLE, place)
+            yield from self._walk(frame, key, steps, Manner.RUNS if key == "delta" else Manner.WHOLE, place)
         elif known is not None and key == "logprobs":
             steps = (*item, "content", _index(frame, "content_index"), "logprobs")
             manner = Manner.RUNS if word == "delta" else Manner.WHOLE
-            yield from self._walk(value, steps, manner, known[1])
+            yield from self._walk(frame, key, steps, manner, known[1])
         else:
             running = key == "delta" or isinstance(value, dict | list)
             indexes = tuple(_index(frame, name) for name in ("output_index", "content_index") if name in frame)
@@ -118,7 +118,7 @@ class ResponsesReader(Reader):
             if key not in KEYS:
                 yield Said(Leaf((*steps, "<key>"), key), Place.OTHER_OUTPUT, Manner.ONCE)
             manner = Manner.RUNS if running else Manner.ONCE if key in EVENT_ONCE else Manner.JOINS
-            yield from self._walk(value, steps, manner, Place.OTHER_OUTPUT)
+            yield from self._walk(frame, key, steps, manner, Place.OTHER_OUTPUT)
 
     def _response(self, response: Document) -> Iterator[Said]:
         for key, value in response.items():
@@ -127,7 +127,10 @@ class ResponsesReader(Reader):
                     yield from self._item(item, ("output", f"[{position}]"), Manner.WHOLE)
                 continue
             place = Place.CONTENT if key == "output_text" else Place.OTHER_OUTPUT
-            for leaf in leaves({key: value}, _step):
+            field = {key: value}
+            for leaf in leaves(field, _step):
+                if leaf.holder is field:
+                    leaf = leaf._replace(holder=response)  # noqa: PLW2901
                 if not (key in ECHOED and leaf.text in self._echo(key)):
                     yield Said(leaf, place, Manner.ONCE)
 
@@ -136,8 +139,8 @@ class ResponsesReader(Reader):
         for leaf in leaves(item, _step, steps):
             yield Said(leaf, _output_place(kind, leaf.steps[len(steps) :]), manner)
 
-    def _walk(self, value: Any, steps: Steps, manner: Manner, place: Place | None) -> Iterator[Said]:
-        for leaf in leaves(value, _step, steps):
+    def _walk(self, frame: Document, key: str, steps: Steps, manner: Manner, place: Place | None) -> Iterator[Said]:
+        for leaf in leaves(frame[key], _step, steps, frame, key):
             yield Said(leaf, place or _output_place("message", ("content", "[0]", *leaf.steps[len(steps) :])), manner)
 
     def _echo(self, key: str) -> frozenset[str]:

@@ -50,20 +50,27 @@ def by_position(_steps: Steps, position: int, _item: Any) -> str:
     return f"[{position}]"
 
 
-def leaves(document: Any, step: Step = by_position, base: Steps = ()) -> Iterator[Leaf]:
-    """Every string leaf and every key that the protocol does not define, in document order."""
-    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, None, None)]
+def leaves(
+    document: Any, step: Step = by_position, base: Steps = (), holder: Any = None, key: Any = None
+) -> Iterator[Leaf]:
+    """Every string leaf and every key that the protocol does not define, in document order.
+
+    `document` may be a part of one: then `base` leads to it, and `holder` holds it as `key`.
+    """
+    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)]
     while stack:
         steps, node, holder, at = stack.pop()
         if isinstance(node, str):
             if node and not _is_protocol(steps, node):
                 yield Leaf(steps, node, holder, at)
         elif isinstance(node, dict):
-            for key in node:
-                if key not in KEYS:
-                    yield Leaf((*steps, "<key>"), key)
+            for name in node:
+                if name not in KEYS:
+                    yield Leaf((*steps, "<key>"), name)
             stack += [
-                ((*steps, key), value, node, key) for key, value in reversed(node.items()) if isinstance(value, HOLDERS)
+                ((*steps, name), value, node, name)
+                for name, value in reversed(node.items())
+                if isinstance(value, HOLDERS)
             ]
         elif isinstance(node, list):
             if steps and steps[-1] == "bytes":

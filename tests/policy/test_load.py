@@ -38,7 +38,37 @@ MISTAKES = [
     ("policy: p\nchecks:\n  a: {use: keywords, words: [x]}\n  a: {use: keywords, words: [y]}", ":4:3: ", "given twice"),
     ("policy: p\nchecks: {a: {use: regex, patterns: {n: '('}}}", ":2:10: ", "not valid RE2"),
     ("policy: p\nchecks: {a: {use: keywords, words: [x], timeout: 5}}", ":2:41: ", "not a duration"),
-    ("policy: p\nchecks: {a: {use: keywords, words: [x], do: redact}}", ":2:41: ", "'do: redact' is not available"),
+    ("policy: p\nchecks: {a: {use: length, max_words: 9, do: redact}}", ":2:41: ", "cannot redact"),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], do: mask, stream: after}}",
+        ":2:51: ",
+        "'after' lets text go that may have to be cut",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], do: redact, when: beside}}",
+        ":2:53: ",
+        "rewrites the question runs before the call",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], do: redact, restore: [content]}}",
+        ":2:53: ",
+        "redacted is gone for good",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], do: mask, restore: [contents]}}",
+        ":2:61: ",
+        "no place 'contents', did you mean 'content'?",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], do: mask, restore: [user]}}",
+        ":2:61: ",
+        "'user' is not a place of the answer",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x], restore: [content]}}",
+        ":2:41: ",
+        "only what 'do: mask' has hidden",
+    ),
     (
         "policy: p\nchecks: {a: {use: length, max_words: 9, stream: window}}",
         ":2:41: ",

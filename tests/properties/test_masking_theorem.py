@@ -4,6 +4,7 @@ The oracle cuts whole texts with Python's regular expressions and knows nothing 
 or the readers.
 """
 
+import itertools
 import re
 
 from hypothesis import example, given
@@ -40,7 +41,7 @@ from tests.properties.test_stream_theorem import deltas_of as plain_deltas
 
 MAIL = "bob@x.org"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": f"I am {MAIL}."}]}
-WORDS = re.compile(r"(?=(secret plan))|(?=(secret))|(?=(rets))", re.IGNORECASE | re.ASCII)
+WORDS = [re.compile(word, re.IGNORECASE | re.ASCII) for word in (r"secret\s+plan", "secret", "rets")]
 NUMBERS = {
     "N": re.compile(r"\b[0-9]{3}-[0-9]{2}(?:-[0-9]{4})?\b", re.ASCII),
     "MAIL": re.compile(r"[a-z.]+@[a-z]+\.(?:com|org)", re.ASCII | re.IGNORECASE),
@@ -54,9 +55,9 @@ COATED = {
 
 def spans_of(text):
     for at in range(len(text)):
-        for word in ("secret plan", "secret", "rets"):
-            if text[at : at + len(word)].lower() == word:
-                yield at, at + len(word), "[KEYWORDS]"
+        for word in WORDS:
+            if match := word.match(text, at):
+                yield *match.span(), "[KEYWORDS]"
     for name, pattern in NUMBERS.items():
         for match in pattern.finditer(text):
             yield *match.span(), f"[{name}]"
@@ -80,7 +81,7 @@ def watches(lanes, action=Action.REDACT):
     return [Watch(name, Side.OUTPUT, EVERY, action, lane=lane) for name, lane in lanes.items()]
 
 
-def deltas_of(script, cuts, monkey=[]):  # noqa: B006
+def deltas_of(script, cuts):
     reader = CHAT.reader
 
     def rewritable(asked, *, stream):
@@ -148,7 +149,9 @@ def test_what_is_emitted_is_what_was_said_with_every_hit_cut_out(script, cuts, l
     said = texts_of(frames_of(script))
     sent, verdict, _ = play(script, cuts, watches(lanes))
     expected = {channel: cut(text) for channel, text in said.items()}
-    assert {channel: text for channel, text in texts_of(sent).items() if text} == {k: v for k, v in expected.items() if v}
+    assert {channel: text for channel, text in texts_of(sent).items() if text} == {
+        k: v for k, v in expected.items() if v
+    }
     assert verdict.decision is (Decision.RELEASED if expected == said else Decision.MASKED)
 
 
@@ -170,7 +173,9 @@ def replies(draw):
             max_size=8,
         )
     )
-    channels = draw(st.lists(st.sampled_from([(0, "content"), (1, "content"), (0, "reasoning_content")]), min_size=1, unique=True))
+    channels = draw(
+        st.lists(st.sampled_from([(0, "content"), (1, "content"), (0, "reasoning_content")]), min_size=1, unique=True)
+    )
     pieces = draw(st.lists(st.integers(0, 200), max_size=6))
     return parts, channels, pieces
 
@@ -181,7 +186,7 @@ def said_with(parts, name):
 
 def pieces_of(text, cuts):
     bounds = sorted({0, len(text), *(c % (len(text) + 1) for c in cuts)})
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def restored(text, name):
@@ -243,4 +248,3 @@ def test_values_that_would_share_a_placeholder_do_not():
     masks = Masks(b"k", "s")
     names = {masks.hide("n", str(number), PLACES) for number in range(3000)}
     assert len(names) == 3000
-
