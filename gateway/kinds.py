@@ -16,15 +16,15 @@ from pydantic import BaseModel
 Base = TypeVar("Base", bound=BaseModel)
 
 
-def gather(package: ModuleType, base: type[Base], group: str) -> dict[str, type[Base]]:
-    """Every subclass of `base` that fixes `use` to one word, by that word. A word given twice: TypeError."""
+def gather(package: ModuleType, base: type[Base], group: str, by: str = "use") -> dict[str, type[Base]]:
+    """Every subclass of `base` that fixes the field `by` to one word, by that word. A word given twice: TypeError."""
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     for entry in entry_points(group=group):
         entry.load()
     kinds: dict[str, type[Base]] = {}
     for kind in _below(base):
-        name = _word(kind)
+        name = _word(kind, by)
         if name is None:
             continue
         if name in kinds:
@@ -37,8 +37,8 @@ def _below(base: type[Base]) -> list[type[Base]]:
     return [found for kind in base.__subclasses__() for found in (kind, *_below(kind))]
 
 
-def _word(kind: type[BaseModel]) -> str | None:
-    annotation: Any = kind.model_fields["use"].annotation
+def _word(kind: type[BaseModel], by: str) -> str | None:
+    annotation: Any = kind.model_fields[by].annotation
     if get_origin(annotation) is not Literal:
         return None
     return str(get_args(annotation)[0])
