@@ -7,7 +7,7 @@ an invalid ballot, never a vote for something.
 from __future__ import annotations
 
 import ast
-import datetime
+import datetime as dt
 import json
 import re
 import unicodedata
@@ -202,16 +202,16 @@ def _date(part: str, reading: Reading) -> str | None:
     text = fold(part)
     try:
         if (iso := _ISO.match(text)) is not None:
-            return datetime.date(*map(int, iso.groups())).isoformat()
+            return dt.date(*map(int, iso.groups())).isoformat()
         if (slashed := _SLASHED.match(text)) is not None:
             first, second, year = map(int, slashed.groups())
             month, day = (second, first) if reading.day_first else (first, second)
-            return datetime.date(year, month, day).isoformat()
+            return dt.date(year, month, day).isoformat()
         if (named := _NAMED.match(text)) is not None:
             before, month_name, after, year_text = named.groups()
             days = before or after
             if days is not None and month_name[:3] in _MONTHS:
-                return datetime.date(int(year_text), _MONTHS[month_name[:3]], int(days)).isoformat()
+                return dt.date(int(year_text), _MONTHS[month_name[:3]], int(days)).isoformat()
     except ValueError:
         return None
     return None
@@ -278,8 +278,10 @@ def canonical(value: Any, reading: Reading, path: str = "") -> str:
             items = [canonical(item, reading, f"{path}/{n}") for n, item in enumerate(value)]
             if isinstance(value, (set, frozenset)) or _matches(path, reading.unordered):
                 items.sort()
-            begin, end = {tuple: "()", set: "{}", frozenset: "{}"}.get(type(value), "[]")
-            return f"{begin}{','.join(items)}{end}"
+            inside = ",".join(items)
+            if isinstance(value, tuple):
+                return f"({inside})"
+            return f"[{inside}]" if isinstance(value, list) else f"{{{inside}}}"
         case bytes() | complex():
             return repr(value)
     raise ValueError(type(value).__name__)
