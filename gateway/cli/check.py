@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     except (SettingsError, FileError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    route = house.route(args.model) if house else None
-    planned = plan(policies, models=(args.model, *(route[1:] if route else ())), endpoint=args.endpoint)
+    for trap in house.traps() if house else ():
+        sys.stderr.write(f"warning: {trap}\n")
+    planned = plan(policies, models=_names(args.model, house), endpoint=args.endpoint)
     rows = [_row(watch, planned) for watch in planned.watches]
     if args.json:
         said = {"model": args.model, "policies": planned.policies, "block_as": planned.block_as, "checks": rows}
@@ -45,6 +46,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_table(args.model, planned, rows))
     return 0
+
+
+def _names(model: str, house: House | None) -> tuple[str, ...]:
+    """The name, and every name of the models behind it."""
+    if house is None:
+        return (model,)
+    fan = house.fans.get(model)
+    behind = fan.strategy.models().values() if fan is not None else (model,)
+    routes = [(name, route.model) for name in behind if (route := house.route(name)) is not None]
+    return tuple(dict.fromkeys([model, *(name for pair in routes for name in pair)]))
 
 
 def _load(settings: Settings, path: Path | None) -> tuple[House | None, PolicySet]:

@@ -41,6 +41,8 @@ def run(_args: argparse.Namespace) -> int:
         sys.stderr.write(f"outrider: {error}\n")
         return 2
     set_up(settings.log_level, settings.log_format)
+    for trap in house.traps():
+        log.warning("fan_out_trap", trap=trap)
     for policy in policies.policies:
         watches, _ = watches_of(policy)
         streams = [w for w in watches if w.side is Side.OUTPUT and w.gates]

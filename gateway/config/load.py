@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway import yamlfile
-from gateway.config.model import LATER, MODEL_LATER, House, Model, Timeouts, UpstreamSettings
+from gateway.config.model import LATER, MODEL_LATER, Fan, House, Model, Timeouts, UpstreamSettings
+from gateway.fanout import STRATEGIES
 from gateway.settings import Settings
 from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
 
 DEFAULT_FILE = Path("outrider.yaml")
+CALIBRATION = "outrider calibration"
 OPENAI = "https://api.openai.com/v1"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 NOTHING_TO_SERVE = (
@@ -91,13 +94,46 @@ def _built(source: Source) -> House | None:
     _refuse_later(value, source)
     if source.mistakes:
         return None
+    models = value.get("models")
+    named = models if isinstance(models, dict) else {}
+    fans = {name: one for name, one in named.items() if isinstance(one, dict) and "strategy" in one}
+    plain = {name: one for name, one in named.items() if name not in fans}
     try:
-        house = House.model_validate(value)
+        house = House.model_validate({**value, "models": plain} if named else value)
     except ValidationError as error:
         source.wrong_by(error, (), _known_keys())
         return None
+    read = {name: fan for name, one in fans.items() if (fan := _fan(name, one, source)) is not None}
+    house = house.model_copy(update={"fans": read})
     _check_names(house, source)
     return house
+
+
+def _fan(name: str, value: dict[str, Any], source: Source) -> Fan | None:
+    """A virtual model, with the file that it was calibrated by."""
+    base: Loc = ("models", name)
+    word = value["strategy"]
+    kind = STRATEGIES.get(word) if isinstance(word, str) else None
+    if kind is None:
+        source.wrong((*base, "strategy"), f"there is no strategy '{word}'{did_you_mean(str(word), STRATEGIES)}")
+        return None
+    try:
+        strategy = kind.model_validate(value)
+    except ValidationError as error:
+        source.wrong_by(error, base, set(kind.model_fields))
+        return None
+    path = getattr(strategy, "calibration", None)
+    if path is None:
+        return Fan(strategy=strategy)
+    try:
+        told = json.loads((source.path.parent / path).read_bytes())
+    except (OSError, ValueError) as error:
+        source.wrong((*base, "calibration"), f"cannot be read: {error}")
+        return None
+    if not isinstance(told, dict) or told.get("kind") != CALIBRATION:
+        source.wrong((*base, "calibration"), "is no file that `outrider replay votes` wrote")
+        return None
+    return Fan(strategy=strategy, calibration=told)
 
 
 def _known_keys() -> set[str]:
@@ -119,6 +155,16 @@ def _check_names(house: House, source: Source) -> None:
     named: list[tuple[Loc, str]] = [(("models", n, "upstream"), m.upstream) for n, m in house.models.items()]
     if house.default_upstream is not None:
         named.append((("default_upstream",), house.default_upstream))
+    known_models = list(house.models)
+    for name, fan in house.fans.items():
+        for where, model in fan.strategy.models().items():
+            steps = tuple(int(step) if step.isdigit() else step for step in where.split("."))
+            if model in house.fans:
+                source.wrong(("models", name, *steps), f"'{model}' is a fan-out itself; they do not nest")
+            elif house.route(model) is None:
+                source.wrong(
+                    ("models", name, *steps), f"there is no model '{model}'{did_you_mean(model, known_models)}"
+                )
     for loc, name in named:
         if name not in house.upstreams:
             source.wrong(loc, f"there is no upstream '{name}'{did_you_mean(name, known)}")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, model_validator
 
+from gateway.fanout.base import Strategy
 from gateway.units import Duration
 
 PASSTHROUGH = "passthrough"
 LATER = {"keys": "keys", "prices": "prices"}
-MODEL_LATER = frozenset(
-    "fallbacks strategy members ballot quorum min_share tie early_stop deadline grace judge sections aggregate "
-    "criteria scale delay max_hedged_fraction budget usage expose balance weight".split()
-)
+MODEL_LATER = frozenset("fallbacks balance".split())
 
 
 class Route(NamedTuple):
@@ -71,15 +69,34 @@ class Model(_Model):
     model: str = Field(min_length=1)
 
 
+class Fan(_Model):
+    """A virtual model: a strategy over other models."""
+
+    strategy: SerializeAsAny[Strategy]
+    calibration: dict[str, Any] = {}  # read from the file that the strategy names
+
+
 class House(_Model):
     upstreams: dict[str, UpstreamSettings] = Field(min_length=1)
     default_upstream: str | None = None
     models: dict[str, Model] = {}
+    fans: dict[str, Fan] = Field({}, exclude=True, description="virtual models: entries of `models` with a strategy")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that clients may use for a model."""
+        return (*self.models, *self.fans)
+
+    def traps(self) -> list[str]:
+        """What is meant so hardly ever, of every virtual model."""
+        return [f"models.{name}: {trap}" for name, fan in self.fans.items() for trap in fan.strategy.traps()]
 
     def route(self, model: str) -> Route | None:
         """Where a model is served; None: not at all."""
         if (alias := self.models.get(model)) is not None:
             return Route(alias.upstream, alias.model)
+        if model in self.fans:
+            return None
         if self.default_upstream is not None:
             return Route(self.default_upstream, model)
         return None

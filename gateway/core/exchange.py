@@ -54,6 +54,7 @@ from gateway.core.terms import (
     Rewritten,
     Send,
     Side,
+    Stopped,
     Verdict,
     Watch,
     When,
@@ -135,6 +136,11 @@ class Exchange:
         self.verdict: Verdict | None = None
 
     @property
+    def cleared(self) -> bool:
+        """Whether every gating check of the question has let it pass, so that an answer may begin."""
+        return self._asked and not self._rewriting and not self._waits_for(Side.INPUT)
+
+    @property
     def closed(self) -> bool:
         return self.verdict is not None
 
@@ -156,6 +162,9 @@ class Exchange:
                 self._over = True
                 self._fault = fault
                 return self._advance()
+            case Stopped(finding=finding):
+                self._over = True
+                return self._close(Verdict(Decision.BLOCKED, by=finding))
             case Found(finding=finding):
                 return self._found(finding)
             case Rewritten():

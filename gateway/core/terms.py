@@ -321,7 +321,15 @@ class Rewritten:
     passages: tuple[Passage, ...]
 
 
-Event = Arrived | Ended | Broke | Found | Elapsed | Left | Rewritten
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A call that checks its own answers has none left: this finding stopped it."""
+
+    call: str
+    finding: Finding
+
+
+Event = Arrived | Ended | Broke | Stopped | Found | Elapsed | Left | Rewritten
 
 
 # --- effects: what is to be done --------------------------------------------------------------

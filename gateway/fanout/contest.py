@@ -137,6 +137,7 @@ class Report:
     escalated_to: str | None = None
     confidence: float | None = None
     votes: str | None = None
+    public: bool = False  # its ballots are words of the configuration, not of a model
     said: dict[str, Any] = field(default_factory=dict)  # more of this strategy's own
 
 

@@ -232,6 +232,7 @@ class VoteContest(Contest):
         report.decision = decision
         votes = len(leader.ballots) if leader else 0
         report.votes = f"{votes}/{count.valid}"
+        report.public = self._vote.ballot.type in {"label", "bool"}
         table = _calibrated(self._facts.calibration, count)
         report.confidence = table if table is not None else None
         report.said |= {

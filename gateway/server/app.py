@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,14 +13,15 @@ import structlog
 from aiohttp import web
 
 from gateway.checks.base import CheckFault
-from gateway.config.model import House, Route
+from gateway.config.model import Fan, House, Route
 from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks
-from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten
+from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten, Side, Watch
 from gateway.policy.load import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
 from gateway.server.cors import PREFLIGHT, Cors
+from gateway.server.fan import Candidate, FanOut, Pace, Part
 from gateway.server.moderate import moderate
 from gateway.server.race import Race
 from gateway.server.receive import read_body
@@ -30,7 +31,7 @@ from gateway.server.upstream import Upstream, UpstreamError
 from gateway.settings import Settings
 from gateway.wire import canonical, errors, models
 from gateway.wire.endpoint import JSON, Endpoint
-from gateway.wire.endpoints import ENDPOINTS, MODELS, MODERATIONS
+from gateway.wire.endpoints import CHAT, ENDPOINTS, MODELS, MODERATIONS
 from gateway.wire.errors import BadRequest
 from gateway.wire.moderations import OWN
 
@@ -61,6 +62,7 @@ class Gateway:
             routes[endpoint.method, endpoint.path] = partial(self._answer, endpoint)
         routes["GET", MODELS.path] = self._models
         self._routes = routes
+        self._paces: dict[str, Pace] = {}
         self._paths = {path for _, path in routes}
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
@@ -139,10 +141,62 @@ class Gateway:
         receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
         if endpoint is MODERATIONS and request.model.startswith(OWN):
             return await self._moderate(request, receipt)
+        if (fan := self.house.fans.get(request.model)) is not None:
+            return await self._fan_out(http, endpoint, request, fan, receipt)
         route = self._route(request.model)
         planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint)
         receipt.policies = planned.policies
         return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
+
+    async def _fan_out(
+        self, http: web.BaseRequest, endpoint: Endpoint, request: Request, fan: Fan, receipt: Receipt
+    ) -> web.StreamResponse:
+        """A virtual model: every policy that binds it or one of the models that it asks binds the request."""
+        _refuse_for_fan(endpoint, request)
+        routes = [
+            (model, route.model) for model in fan.strategy.models().values() if (route := self.house.route(model))
+        ]
+        names = dict.fromkeys([request.model, *(name for pair in routes for name in pair)])
+        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint)
+        receipt.policies = planned.policies
+        longest = max((upstream.timeout.total for upstream in self.house.upstreams.values()), default=0.0)
+
+        async def race(exchange: Exchange, upstream: Upstream, part: Part, candidate: Candidate) -> None:
+            await Race(
+                exchange,
+                planned.checks,
+                upstream,
+                headers=http.headers,
+                ask=self.ask,
+                release=candidate,
+                receipt=part,
+                afterwards=self.afterwards,
+                within=longest + MARGIN,
+            ).run()
+
+        upstream = FanOut(
+            request.model,
+            fan,
+            self.house,
+            race=race,
+            upstreams=self.upstreams,
+            planned=planned,
+            receipt=receipt,
+            pace=self._paces.setdefault(request.model, Pace()),
+            max_held=self.settings.max_held,
+        )
+        return await self._exchange(
+            http,
+            endpoint,
+            request,
+            route=Route("fan-out", request.model),
+            planned=planned,
+            receipt=receipt,
+            upstream=upstream,
+            watches=[w for w in planned.watches if w.side is Side.INPUT or w.local or fan.strategy.assembles],
+            within=fan.strategy.deadline + longest + MARGIN,
+            comment_after=fan.strategy.keepalive if request.stream else 0.0,
+        )
 
     async def _moderate(self, request: Request, receipt: Receipt) -> web.StreamResponse:
         document = await moderate(request, self.policies, self.ask, receipt)
@@ -155,9 +209,9 @@ class Gateway:
         path = _plain_path(http.rel_url.raw_path)
         name = models.wanted(path) if path != MODELS.path else None
         receipt.endpoint, receipt.model = MODELS.name, name or ""
-        endpoint = models.Listed(tuple(self.house.models), name)
+        endpoint = models.Listed(self.house.names, name)
         upstream = self.house.default_upstream
-        if upstream is None or name in self.house.models:
+        if upstream is None or name in self.house.names:
             receipt.decision, receipt.status = "released", 200
             body = canonical.dump(endpoint.select(None))
             return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
@@ -175,6 +229,10 @@ class Gateway:
         route: Route,
         planned: Plan,
         receipt: Receipt,
+        upstream: Upstream | None = None,
+        watches: Sequence[Watch] | None = None,
+        within: float | None = None,
+        comment_after: float = 0.0,
     ) -> web.StreamResponse:
         call = _call(endpoint, request, route, planned)
         masks = Masks(self._mask_key, _scope(http, request)) if planned.rewrites else None
@@ -184,17 +242,21 @@ class Gateway:
             receipt.changed = True
             return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
 
+        watches = planned.watches if watches is None else watches
+        upstream = self.upstreams[route.upstream] if upstream is None else upstream
+        within = self.house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within
         release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
         race = Race(
-            Exchange(call, planned.watches, request.passages, self.settings.max_held, planned.follows, masks=masks),
+            Exchange(call, watches, request.passages, self.settings.max_held, planned.follows, masks=masks),
             planned.checks,
-            self.upstreams[route.upstream],
+            upstream,
             headers=http.headers,
             ask=self.ask,
             release=release,
             receipt=receipt,
             afterwards=self.afterwards,
-            within=self.house.upstreams[route.upstream].timeout.total + MARGIN,
+            within=within,
+            comment_after=comment_after,
             keepalive=self.settings.keepalive,
             reword=reword,
         )
@@ -248,6 +310,18 @@ def _scope(http: web.BaseRequest, request: Request) -> str:
     if not isinstance(conversation, str):
         conversation = next((p.text for p in request.passages if p.place is Place.USER), "")
     return f"{http.headers.get('Authorization', '')}\0{conversation}"
+
+
+def _refuse_for_fan(endpoint: Endpoint, request: Request) -> None:
+    """A virtual model answers chats, one answer each."""
+    if endpoint is not CHAT:
+        raise BadRequest(
+            f"The model {request.model[:100]!r} is several models; ask it through chat completions.",
+            param="model",
+            code="unsupported_model",
+        )
+    if request.document.get("n") not in (None, 1):
+        raise BadRequest("'n' cannot be more than 1 for a model that is several.", param="n", code="unsupported_value")
 
 
 async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Request:

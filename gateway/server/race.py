@@ -43,12 +43,13 @@ from gateway.core.terms import (
     Rewrite,
     Rewritten,
     Send,
+    Stopped,
     Watch,
 )
 from gateway.server.afterwards import Afterwards
-from gateway.server.record import Look, Receipt
-from gateway.server.release import ClientGone, Release
-from gateway.server.upstream import CallRecord, Upstream, UpstreamError
+from gateway.server.record import Book, Look
+from gateway.server.release import ClientGone, Outlet
+from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
 
 log = structlog.get_logger()
 
@@ -113,14 +114,19 @@ class Race:
         *,
         headers: Headers,
         ask: AskPort,
-        release: Release,
-        receipt: Receipt,
+        release: Outlet,
+        receipt: Book,
         afterwards: Afterwards,
         within: float,
         keepalive: float = 15.0,
         reword: Callable[[Mapping[tuple[str, str], str]], Rewritten] | None = None,
+        comment_after: float = 0.0,
     ) -> None:
-        """`reword` says the question otherwise; without it no check may rewrite."""
+        """`reword` says the question otherwise; without it no check may rewrite.
+
+        `comment_after`: seconds until a stream whose answer is still being decided gets its first comment; 0: never.
+        """
+        self._comment_after = comment_after
         self._exchange = exchange
         self._checks = checks
         self._upstream = upstream
@@ -166,13 +172,19 @@ class Race:
             return self._soon.popleft()
         if self._mailbox.empty():
             await self._release.flush()
-        while self._release.streaming:
+        while patience := self._patience():
             try:
-                async with asyncio.timeout(self._keepalive):
+                async with asyncio.timeout(patience):
                     return await self._mailbox.get()
             except TimeoutError:
                 await self._release.keep_alive()
         return await self._mailbox.get()
+
+    def _patience(self) -> float:
+        """Seconds of silence until a comment is due; 0: none may be written."""
+        if self._release.streaming:
+            return self._keepalive
+        return self._comment_after if self._exchange.cleared else 0.0
 
     async def _carry_out(self, effects: list[Effect], group: asyncio.TaskGroup) -> None:
         for effect in effects:
@@ -242,6 +254,8 @@ class Race:
             over = Ended(call.name)
         except UpstreamError as error:
             over = Broke(call.name, error.fault)
+        except CandidatesStopped as error:
+            over = Stopped(call.name, error.finding)
         except Exception:  # ours: told to the client as a fault, kept in the log with its trace
             log.exception("pump_failed", id=self._receipt.id)
             over = Broke(call.name, INTERNAL)

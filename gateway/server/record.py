@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -47,6 +47,7 @@ class Look:
     ended: float | None = None
     finding: Finding | None = None
     dropped: bool = False
+    of: str = ""  # the call of a fan-out whose answer it read
 
     def line(self, since: float) -> dict[str, Any]:
         found = self.finding
@@ -59,6 +60,8 @@ class Look:
         }
         if self.ended is not None:
             said["ms"] = _ms(self.ended - self.started)
+        if self.of:
+            said["call"] = self.of
         if self.watch.shadow:
             said["shadow"] = True
         if found is None:
@@ -83,6 +86,20 @@ def _judged(finding: Finding) -> dict[str, Any]:
     return said
 
 
+class Book(Protocol):
+    """What a race writes into: a receipt, or a member's part of one."""
+
+    id: str
+    late: int
+    calls: list[CallRecord]
+
+    def look(self, examine: Examine) -> Look: ...
+    def found(self, look: Look, finding: Finding) -> None: ...
+    def note(self, finding: Finding, paths: tuple[str, ...]) -> None: ...
+    def close(self, verdict: Verdict) -> None: ...
+    def late_ended(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Receipt:
     """Filled while the request runs; written once, when it and its late looks are over."""
@@ -105,6 +122,8 @@ class Receipt:
     changed: bool = False  # something was cut out of the question or of what was released so far
     unknown: int = 0  # placeholders that a model made up
     late: int = 0  # looks that outlive the answer
+    fanout: dict[str, Any] = field(default_factory=dict)  # what a virtual model did: strategy, tally, members
+    fanout_headers: dict[str, str] = field(default_factory=dict)  # what of it is known before the first byte
     keep: Callable[[Receipt], None] = field(default_factory=lambda: write_receipt)
 
     def look(self, examine: Examine) -> Look:
@@ -159,6 +178,8 @@ class Receipt:
         }
         if self.why:
             said["why"] = self.why
+        if self.fanout:
+            said["fanout"] = self.fanout
         if self.first_byte is not None:
             said["first_byte_ms"] = _ms(self.first_byte - self.started)
         if open_paths:
@@ -202,6 +223,7 @@ class Receipt:
             "x-request-id": self.id,
             "x-outrider-decision": self.decision or str(Decision.MASKED if self.changed else Decision.RELEASED),
         }
+        said |= self.fanout_headers
         if self.policies:
             said["x-outrider-policy"] = ", ".join(self.policies)
         if self.looks:
@@ -212,7 +234,7 @@ class Receipt:
 
     def upstream_headers(self) -> dict[str, str]:
         """What the upstream's own headers told; only beside its released answer, which they were cleared with."""
-        return self.calls[-1].headers if self.calls and self.decision in _RELEASED else {}
+        return self.calls[-1].headers if self.calls and not self.fanout and self.decision in _RELEASED else {}
 
     def _server_timing(self) -> str:
         now = time.monotonic()
@@ -248,7 +270,8 @@ def _passed_open(look: Look) -> bool:
 def _short(look: Look) -> str:
     said = str(look.finding.outcome) if look.finding else ("dropped" if look.dropped else "running")
     side = "" if look.watch.side is Side.INPUT else "/output"
-    return f"{look.watch.name}{side}={said.replace(' ', '-')}"
+    of = f"@{look.of}" if look.of else ""
+    return f"{look.watch.name}{side}{of}={said.replace(' ', '-')}"
 
 
 def _ms(seconds: float) -> float:

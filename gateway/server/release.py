@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
@@ -52,6 +52,17 @@ def cut(http: web.BaseRequest) -> None:
     """End the connection visibly: what has begun and cannot be completed must not look complete."""
     if http.transport is not None:
         http.transport.abort()
+
+
+class Outlet(Protocol):
+    """Where a race sends what the gate lets go."""
+
+    @property
+    def streaming(self) -> bool: ...
+    def send(self, delta: Delta, changes: Sequence[tuple[Spot, str]] = ()) -> None: ...
+    async def flush(self) -> None: ...
+    async def keep_alive(self) -> None: ...
+    async def close(self, verdict: Verdict) -> None: ...
 
 
 class Release:

@@ -22,7 +22,7 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.config.model import UpstreamSettings
-from gateway.core.terms import Blame, Call, Delta, Document, Fault, Headers, Piece, Place
+from gateway.core.terms import Blame, Call, Delta, Document, Fault, Finding, Headers, Piece, Place
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import JSON, Endpoint
@@ -69,6 +69,14 @@ class UpstreamError(Exception):
         self.fault = fault
         self.retry = retry  # nothing was processed, so the same call may be made again
         self.wait = wait  # seconds that the upstream asked for
+
+
+class CandidatesStopped(Exception):
+    """Checks have stopped every answer that there was; the finding is the first of theirs."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.watch.name)
+        self.finding = finding
 
 
 @dataclass(slots=True)
