@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import re
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -96,6 +97,8 @@ def selected(text: str, reading: Reading) -> Sequence[str]:
                 parts += _FENCE.findall(text)[-1:]
             if reading.kind not in {"text", "json"}:
                 parts += [*_boxed(text), *_after(_ANSWER, text), *_last_line(text)]
+    if reading.kind == "literal":  # its quotes are part of it
+        return [part.strip().strip("`").strip() for part in parts if part.strip()]
     return [stripped(part) for part in parts if part.strip()]
 
 
@@ -226,7 +229,8 @@ def _json(part: str, reading: Reading) -> str | None:
 
 def _literal(part: str, reading: Reading) -> str | None:
     try:
-        return canonical(ast.literal_eval(part), reading)
+        with warnings.catch_warnings(action="ignore"):
+            return canonical(ast.literal_eval(part), reading)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, OverflowError):
         return None
 

@@ -233,7 +233,7 @@ class VoteContest(Contest):
         votes = len(leader.ballots) if leader else 0
         report.votes = f"{votes}/{count.valid}"
         report.public = self._vote.ballot.type in {"label", "bool"}
-        table = _calibrated(self._facts.calibration, count)
+        table = _calibrated(self._facts.calibration, count, len(self._tasks))
         report.confidence = table if table is not None else None
         report.said |= {
             "answer": leader.answer if leader else None,
@@ -249,11 +249,11 @@ class VoteContest(Contest):
         }
 
 
-def _calibrated(calibration: Mapping[str, Any], count: Tally) -> float | None:
+def _calibrated(calibration: Mapping[str, Any], count: Tally, of: int) -> float | None:
     """How often an agreement like this was right, by a calibration file."""
     rows: Sequence[Any] = calibration.get("agreement", ())
     leader = count.leader
     if leader is None or not isinstance(rows, list):
         return None
-    row = next((r for r in rows if (r.get("votes"), r.get("of")) == (len(leader.ballots), count.valid)), None)
+    row = next((r for r in rows if (r.get("votes"), r.get("of")) == (len(leader.ballots), of)), None)
     return float(row["accuracy"]) if row is not None and "accuracy" in row else None
