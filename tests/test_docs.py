@@ -4,9 +4,15 @@ import re
 import runpy
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from gateway.policy.load import load_policies
+from gateway.config.load import read_house
+from gateway.fanout import STRATEGIES
+from gateway.policy.load import PolicySet, load_policies
+from gateway.server.app import Gateway
+from gateway.server.upstreams import make_upstreams
+from gateway.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +39,38 @@ def test_every_policy_that_a_page_shows_can_be_loaded(page, tmp_path):
     for text in found:
         (tmp_path / "p.yaml").write_text(text)
         assert load_policies(tmp_path / "p.yaml").policies
+
+
+PAGE = (ROOT / "docs" / "fan-out.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(upstreams:.*?)```", PAGE, re.DOTALL)
+SAID = {
+    "triage": ("I want my money back", "Refund."),
+    "careful": ("the capital?", "Paris"),
+    "both": ("the weather?", "It rains hard."),
+    "analyst": ("a company", "## finance\n\nRevenue grows.\n\n## landscape\n\nTwo rivals."),
+    "critic": ("some text", '"pass": true'),
+    "fast": ("now?", "Here."),
+}
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
+async def test_every_example_of_fan_out_answers_as_the_page_says(text, tmp_path, aiohttp_raw_server):
+    (tmp_path / "outrider.yaml").write_text(text)
+    house = read_house(tmp_path / "outrider.yaml")
+    (name,) = house.fans
+    question, said = SAID[name]
+    gateway = Gateway(Settings(), house, PolicySet(()), make_upstreams(house), keep=lambda _: None)
+    server = await aiohttp_raw_server(gateway.handle)
+    body = {"model": name, "messages": [{"role": "user", "content": question}]}
+    url = server.make_url("/v1/chat/completions")
+    async with aiohttp.ClientSession() as client, client.post(url, json=body) as answer:
+        told = await answer.json()
+    assert said in told["choices"][0]["message"]["content"]
+    assert told["outrider"]["fanout"]["decision"] == "decided"
+
+
+def test_the_page_of_fan_out_has_an_example_of_every_strategy():
+    assert {word for text in EXAMPLES for word in re.findall(r"strategy: (\w+)", text)} == set(STRATEGIES)
 
 
 def test_links_between_pages_lead_somewhere():

@@ -54,7 +54,37 @@ MISTAKES = [
         "did you mean 'vllm'?",
     ),
     ("upstreams: {a: {base_url: 'http://h'}}\nkeys: []", ":2:1", "'keys' is not available"),
-    ("upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {strategy: vote}}", ":2:14", "'strategy' is not available"),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {upstream: a, model: x, fallbacks: [y]}}",
+        ":2:37",
+        "'fallbacks' is not available",
+    ),
+    ("upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {strategy: vote}}", ":2:10", "'members' is missing"),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {strategy: votes}}",
+        ":2:14",
+        "no strategy 'votes', did you mean 'vote'?",
+    ),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\nmodels: {s: {upstream: a, model: x}, v: {strategy: vote, members: [{model: z}]}}",
+        ":2:69",
+        "there is no model 'z'",
+    ),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\ndefault_upstream: a\nmodels: {v: {strategy: vote, members: [{model: w}]}, w: {strategy: vote, members: [{model: x}]}}",
+        ":3:41",
+        "they do not nest",
+    ),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\ndefault_upstream: a\nmodels: {v: {strategy: vote, members: [{model: w}], quorum: 2}}",
+        ":3:10",
+        "there are only 1 answers",
+    ),
+    (
+        "upstreams: {a: {base_url: 'http://h'}}\ndefault_upstream: a\nmodels: {v: {strategy: vote, members: [{model: w}], quorun: 2}}",
+        ":3:53",
+        "unknown key 'quorun', did you mean 'quorum'?",
+    ),
     ("", ":1:1", "must be a mapping"),
 ]
 

@@ -190,8 +190,11 @@ async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 await wire.read()
-    assert wire.status == 400, wire.data
     assert b"FORBIDDEN" not in wire.data
+    if stream and place == "second" and wire.status == 200:  # the first choice, cleared, did not wait for it
+        assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
+        return
+    assert wire.status == 400, wire.data
 
 
 @pytest.mark.parametrize("way", ["message", "refusal"])
