@@ -38,6 +38,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/streams.py
+	$(BIN)/python benchmarks/fanout.py
 
 # Planted faults in the core: which of them do the tests not see?
 mutate: $(STAMP)

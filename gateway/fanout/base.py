@@ -68,6 +68,13 @@ class Message(Model):
 Outcome = Literal["error", "best_effort"] | Escalate | Message
 
 
+class Cluster(Model):
+    """Texts that an embeddings model finds alike are the same answer."""
+
+    model: str = Field(min_length=1, description="a model of the house whose upstream serves /embeddings")
+    threshold: float = Field(0.9, gt=0, le=1, description="cosine similarity of every two in a group")
+
+
 class Ballot(Model):
     """How an answer becomes a ballot."""
 
@@ -83,11 +90,14 @@ class Ballot(Model):
     ignore: list[str] = Field([], description="paths of JSON that do not count, /like/*/this")
     unordered: list[str] = Field([], description="paths of lists whose order does not count")
     null_is_missing: bool = False
+    cluster: Cluster | None = Field(None, description="of texts: which mean the same")
 
     @model_validator(mode="after")
     def _labelled(self) -> Ballot:
         if (self.type == "label") != bool(self.labels):
             raise ValueError("'labels' belong to the type 'label', and it needs them")
+        if self.cluster is not None and self.type != "text":
+            raise ValueError("'cluster' is for ballots of the type 'text'")
         unknown = set(self.synonyms.values()) - set(self.labels)
         if unknown:
             raise ValueError(f"a synonym stands for '{min(unknown)}', which is no label")

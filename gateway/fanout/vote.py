@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from gateway.core import ballot as reading
 from gateway.core.ballot import Abstained
+from gateway.core.cluster import clusters, medoid
 from gateway.core.tally import Ballot as Vote_
 from gateway.core.tally import Rules, State, Tally, beta, tally, wilson
 from gateway.core.terms import Document
@@ -50,6 +51,10 @@ class Vote(Panel):
         tie = () if "no_consensus" in self.tie else self.tie
         return Rules(self.least, self.min_share, tie, abstain_counts=self.abstain == "against")
 
+    def models(self) -> Mapping[str, str]:
+        cluster = self.ballot.cluster
+        return {**super().models(), **({"ballot.cluster.model": cluster.model} if cluster else {})}
+
     def traps(self) -> list[str]:
         found = super().traps()
         models = {member.model for member in self.members}
@@ -82,6 +87,9 @@ class VoteContest(Contest):
         self._round = vote.early_stop.window if isinstance(vote.early_stop, Window) else None
         self._window: list[str | None] = []
         self._grace = False
+        self._clusters: dict[str, str] | None = None  # a text -> the text that stands for its like
+        self._alike: list[Vote_] = []
+        self._middles: dict[str, str] = {}  # that text -> the member that said what is most like the others
         self.report.deterministic = vote.early_stop in ("none", "exact")
 
     def start(self) -> list[Effect]:
@@ -90,6 +98,8 @@ class VoteContest(Contest):
     def finished(self, run: Run) -> list[Effect]:
         if run.task.role == "escalation":
             return []
+        if run.task.role == "embeddings":
+            return self._clustered(run)
         run.state = self._state(run)
         self._window.append(run.ballot)
         return self._count()
@@ -97,12 +107,16 @@ class VoteContest(Contest):
     def lost(self, run: Run) -> list[Effect]:
         if run.task.role == "escalation":
             return self.fail("escalation_failed", "The model that was to decide gave no answer")
+        if run.task.role == "embeddings":
+            return self._clustered(run)
         if run.blocked and self._vote.on_blocked_candidate == "fail":
             return self.fail("candidate_blocked", "An answer was stopped by a policy", 400)
         self._window.append(None)
         return self._count()
 
     def rang(self, name: str) -> list[Effect]:
+        if self._clusters is not None:
+            return []
         if name == "grace" and not self._tally().has_quorum:
             return []
         self.report.stopped = name
@@ -131,7 +145,10 @@ class VoteContest(Contest):
         state = State.NOT_SENT if run is None else run.state or State.CANCELLED
         known = self._facts.calibration.get("members", {}).get(task.model, {})
         accuracy = known.get("accuracy", 0.0) if isinstance(known, dict) else 0.0
-        return Vote_(task.key, order, task.model, task.weight, state, run.ballot if run else None, accuracy)
+        answer = run.ballot if run else None
+        if self._clusters and answer is not None:
+            answer = self._clusters.get(answer, answer)
+        return Vote_(task.key, order, task.model, task.weight, state, answer, accuracy)
 
     def _tally(self) -> Tally:
         return tally(self.ballots(), self._rules, self._configured, self._same)
@@ -147,6 +164,8 @@ class VoteContest(Contest):
         count = self._tally()
         weight, number = self._outstanding()
         early = self._vote.early_stop
+        if self._vote.ballot.cluster is not None and number and not _outweighs(count, self._configured):
+            early = "none"  # the likes of others may still join
         if not number:
             return self._conclude()
         if early == "exact":
@@ -182,6 +201,13 @@ class VoteContest(Contest):
 
     def _conclude(self) -> list[Effect]:
         count = self._tally()
+        if (
+            self._vote.ballot.cluster is not None
+            and self._clusters is None
+            and count.has_quorum
+            and len(count.groups) > 1
+        ):
+            return self._ask_what_is_alike(count)
         if count.decided:
             return self._win(count)
         if not count.has_quorum:
@@ -203,7 +229,33 @@ class VoteContest(Contest):
                 self.report.winner = None
                 return self.end(Compose(made.text))
             return self._follow(made.key)
-        return self._follow(leader.representative.member)
+        return self._follow(self._middles.get(leader.answer, leader.representative.member))
+
+    def _ask_what_is_alike(self, count: Tally) -> list[Effect]:
+        cluster = self._vote.ballot.cluster
+        assert cluster is not None
+        self._clusters = {}
+        self._alike = [group.representative for group in count.groups]
+        runs = [self.runs[ballot.member] for ballot in self._alike]
+        texts = [run.answer.text for run in runs if run.answer]
+        opened = self.open(Task("embeddings", cluster.model, {"input": texts}, role="embeddings", checked=False))
+        return opened or self._conclude()
+
+    def _clustered(self, run: Run) -> list[Effect]:
+        """The groups of texts that mean the same; without vectors only equal ones do."""
+        cluster = self._vote.ballot.cluster
+        vectors = run.answer.message.get("vectors") if run.answer else None
+        if cluster is None or not vectors or len(vectors) != len(self._alike):
+            self.report.said["cluster_error"] = run.why or "unreadable"
+            return self._conclude()
+        found: dict[str, str] = {}
+        for group in clusters(vectors, cluster.threshold):
+            middle = self._alike[medoid(group, vectors)]
+            for number in group:
+                found[self._alike[number].answer or ""] = middle.answer or ""
+            self._middles[middle.answer or ""] = middle.member
+        self._clusters = found
+        return self._conclude()
 
     def _follow(self, key: str) -> list[Effect]:
         self.report.winner = key
@@ -247,6 +299,11 @@ class VoteContest(Contest):
                 {"answer": g.answer, "weight": g.weight, "members": [b.member for b in g.ballots]} for g in count.groups
             ],
         }
+
+
+def _outweighs(count: Tally, configured: float) -> bool:
+    """Equal answers have more than half of all weight: no other texts together can have more."""
+    return count.leader is not None and count.leader.weight > configured / 2
 
 
 def _calibrated(calibration: Mapping[str, Any], count: Tally, of: int) -> float | None:

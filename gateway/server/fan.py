@@ -292,6 +292,9 @@ class FanOut:
         task = candidate.task
         route = self._house.route(task.model)
         assert route is not None
+        if task.role == "embeddings":
+            await self._embed(task, route.upstream, route.model)
+            return
         document = {**task.document, "model": route.model}
         document.pop("stream", None)
         document.pop("stream_options", None)
@@ -304,6 +307,23 @@ class FanOut:
             await self._race(exchange, self._upstreams[route.upstream], Part(self._receipt, task.key), candidate)
         except* UpstreamError:
             await self._mailbox.put(Lost(task.key, "upstream_too_large"))
+
+    async def _embed(self, task: Task, upstream: str, model: str) -> None:
+        """Vectors of the texts of candidates, in their order."""
+        record = CallRecord(task.key, upstream, model)
+        self._receipt.calls.append(record)
+        event: Event
+        try:
+            answer = await self._upstreams[upstream].ask("embeddings", model, task.document)
+        except UpstreamError as error:
+            event = Lost(task.key, error.fault.code)
+        else:
+            record.usage, record.status = answer.get("usage"), 200
+            vectors = _vectors(answer)
+            malformed = Lost(task.key, "upstream_malformed")
+            event = malformed if vectors is None else Finished(task.key, Answer({"vectors": vectors}))
+        record.ended = time.monotonic()
+        await self._mailbox.put(event)
 
     def _cancel(self, key: str) -> None:
         candidate = self._candidates.get(key)
@@ -517,6 +537,15 @@ class FanOut:
         }  # fmt: skip
         self._receipt.fanout["ballots"] = [_hashed(run) for run in contest.runs.values() if run.ballot is not None]
         self._receipt.fanout["seed"] = self._seed
+
+
+def _vectors(answer: Document) -> list[list[float]] | None:
+    """The vectors of an answer of /embeddings, in the order of the texts."""
+    try:
+        data = sorted(answer["data"], key=lambda one: int(one["index"]))
+        return [[float(x) for x in one["embedding"]] for one in data]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _hashed(run: Run) -> Document:

@@ -13,6 +13,7 @@ from gateway.wire.moderations import Moderations
 from gateway.wire.responses import Responses
 
 CHAT = Chat()
+EMBEDDINGS = Embeddings()
 MODERATIONS = Moderations()
 MODELS = Models()
 ENDPOINTS: dict[str, Endpoint] = {
@@ -21,7 +22,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         CHAT,
         Responses(),
         Completions(),
-        Embeddings(),
+        EMBEDDINGS,
         MODERATIONS,
         Generations(),
         Edits(),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 
 import openai
@@ -11,7 +12,12 @@ from tests.end_to_end.process import Wire, begin_stream, chunk, end_stream, even
 from tests.end_to_end.stage import Stage
 
 MARK = "SWORDFISH-7"
-POLICY = f"policy: p\nchecks: {{words: {{use: keywords, words: [{MARK}, PART ONE]}}}}\n"
+POLICY = f"""
+policy: p
+checks:
+  words: {{use: keywords, words: [{MARK}, PART ONE]}}
+  mail: {{use: regex, do: mask, patterns: {{email: '[a-z]+@[a-z]+[.]org'}}}}
+"""
 NAMES = ("m1", "m2", "m3", "m4", "m5", "judge", "agg", "score")
 MEMBERS = "[{model: m1}, {model: m2}, {model: m3}, {model: m4}, {model: m5}]"
 HOUSE = "".join(f"  {name}: {{upstream: up, model: {name}}}\n" for name in NAMES)
@@ -21,6 +27,7 @@ models:
   triage: {{strategy: vote, members: {MEMBERS}, keepalive: 100ms}}
   small: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], expose: full}}
   lenient: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], quorum: 1, on_no_consensus: {{escalate: agg}}}}
+  alike: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], ballot: {{type: text, cluster: {{model: judge}}}}}}
   careful: {{strategy: best_of, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], judge: {{model: judge, orders: 2}}, usage: winner}}
   writer: {{strategy: synthesize, members: [{{model: m1}}, {{model: m2}}], aggregator: {{model: agg}}}}
   analyst: {{strategy: sections, model: m1, sections: {{finance: {{prompt: "Finance: {{input}}"}}, market: {{prompt: "Market: {{input}}", model: m2}}}}}}
@@ -132,7 +139,7 @@ async def test_the_question_is_checked_once_beside_all_of_it(stage):
     )
     assert wire.status == 400
     assert seen == []
-    assert [c["side"] for c in receipt["checks"]] == ["input"]
+    assert {c["side"] for c in receipt["checks"]} == {"input"}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -248,6 +255,35 @@ async def test_usage_of_all_or_of_the_winner(stage):
     if wire.status == 200:
         assert said["usage"]["total_tokens"] == 7
         assert said["outrider"]["fanout"]["usage_total"]["total_tokens"] == 35
+
+
+async def test_texts_that_an_embeddings_model_finds_alike(stage):
+    async def embed(seen, writer):
+        data = [
+            {"index": n, "embedding": [1.0, 0.0] if "Paris" in t else [0.0, 1.0]}
+            for n, t in enumerate(seen.body["input"])
+        ]
+        await send_json(writer, {"object": "list", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+    wire, receipt, _ = await stage.ask(
+        ask("alike"), told({"m1": "Paris it is", "m2": "London", "m3": "It must be Paris", "judge": embed})
+    )
+    assert wire.status == 200, (wire.body, receipt)
+    assert "Paris" in text_of(wire, False)
+    assert extension(wire, False)["tally"][0]["weight"] == 2.0
+    assert [call["name"] for call in receipt["calls"]][-1] == "embeddings"
+
+
+async def test_what_is_masked_stays_masked_for_every_member_and_comes_back_once(stage):
+    async def member(seen, writer):
+        name = re.search(r"<EMAIL_[0-9a-f]{4}>", json.dumps(seen.body))[0]
+        assert "bob@x.org" not in json.dumps(seen.body)
+        await send_json(writer, plain_answer(f"Mail {name}"))
+
+    document = {"model": "small", "messages": [{"role": "user", "content": "I am bob@x.org"}]}
+    wire, receipt, _ = await stage.ask(document, told(dict.fromkeys(NAMES, member)))
+    assert text_of(wire, False) == "Mail bob@x.org"
+    assert receipt["decision"] == "masked"
 
 
 async def test_what_a_virtual_model_refuses(stage):

@@ -1,11 +1,13 @@
 """Contests as transcripts: what is opened, what is dropped, what comes of it."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.cluster import clusters, medoid
 from gateway.core.tally import State
 from gateway.fanout import STRATEGIES, prompts
 from gateway.fanout.base import Facts
@@ -219,6 +221,48 @@ def test_a_vote_on_fields():
         effects = strict.take(says(key, text))
     assert say(effects)[0].startswith("follow ")
     assert strict.report.said["synthesised"] is False
+
+
+def clustered(**more):
+    ballot = {"type": "text", "cluster": {"model": "e", "threshold": 0.9}}
+    return contest("vote", members=FIVE, ballot=ballot, quorum=2, min_share=0.4, **more)
+
+
+def test_texts_that_mean_the_same_are_one_answer():
+    vote = clustered()
+    vote.start()
+    texts = ["It is Paris", "Paris, of course", "London", "Surely Paris", "Rome"]
+    for key, text in zip("abcde", texts, strict=True):
+        effects = vote.take(says(key, text))
+    assert say(effects) == ["open embeddings"]
+    assert effects[0].task.document == {"input": texts}
+    vectors = [[1.0, 0.0], [0.99, 0.1], [0.0, 1.0], [1.0, 0.05], [-1.0, 0.0]]
+    effects = vote.take(Finished("embeddings", Answer({"vectors": vectors})))
+    assert say(effects) == ["follow d"]  # the one in the middle of the three
+    assert vote.report.votes == "3/5"
+
+
+def test_without_vectors_only_equal_texts_are_one():
+    vote = clustered()
+    vote.start()
+    for key, text in zip("abcde", ["x", "x", "y", "z", "w"], strict=True):
+        vote.take(says(key, text))
+    assert say(vote.take(Lost("embeddings", "upstream_cut"))) == ["follow a"]
+    assert vote.report.said["cluster_error"] == "upstream_cut"
+    vote = clustered()
+    vote.start()
+    vote.take(says("a", "x"))
+    vote.take(says("b", "x"))
+    assert say(vote.take(says("c", "x"))) == ["cancel d", "cancel e", "follow a"]
+
+
+def test_no_chain_joins_strangers():
+    angles = [0.0, 0.3, 0.6, 0.9]
+    vectors = [[math.cos(a), math.sin(a)] for a in angles]
+    assert clusters(vectors, math.cos(0.35)) == [[0, 1], [2, 3]]
+    assert clusters(vectors, -1.0) == [[0, 1, 2, 3]]
+    assert clusters(vectors, 0.9999) == [[0], [1], [2], [3]]
+    assert medoid([0, 1, 2], vectors) == 1
 
 
 answers = st.lists(st.sampled_from(["x", "y", "z", None]), min_size=3, max_size=5)
