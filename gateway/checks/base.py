@@ -60,7 +60,7 @@ class Check(BaseModel):
         for passage in passages:
             scanner = self.scanner(settled=True)
             hits = [*scanner.feed(passage.text).hits, *scanner.end().hits]
-            spans += [Span(passage.path, *hit) for hit in hits]
+            spans += [Span(passage.path, *hit) for hit in dict.fromkeys(hits)]
         named = tuple(dict.fromkeys(span.category for span in spans))
         return Judgement(bool(spans), named, paths=tuple(dict.fromkeys(s.path for s in spans)), spans=tuple(spans))
 

@@ -11,7 +11,7 @@ import re
 import re._constants as sre
 import re._parser as parser
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import re2
@@ -20,6 +20,9 @@ from gateway.checks.texts import FOLDED, PLAIN
 from gateway.core.holdback import Hit, Scan
 
 MEMORY = 16 << 20  # bytes of a derived pattern
+MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
+DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
+_RUN = re2.compile(r"[!-~]+\z")
 
 
 class NotFollowable(ValueError):
@@ -188,22 +191,36 @@ def joins(character: str) -> bool:
 class Patterns:
     """Patterns, and the pattern of all their beginnings, where they can be followed."""
 
-    def __init__(self, patterns: Sequence[tuple[str, str]], options: Any) -> None:
-        """(name, pattern) pairs that RE2 takes."""
+    def __init__(
+        self, patterns: Sequence[tuple[str, str]], options: Any, accepts: Callable[[str, str], bool] | None = None
+    ) -> None:
+        """(name, pattern) pairs that RE2 takes. `accepts` says of a name and what it matched whether it is a hit."""
+        self.accepts = accepts
         self.names = tuple(name for name, _ in patterns)
         self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
         self.together = re2.Set.SearchSet(options)
         for _, pattern in patterns:
             self.together.Add(pattern)
         self.together.Compile()
+        self.many = len(patterns) > MANY
+        followed = [one for one in patterns if may_span(one[1])] if self.many else patterns
         try:
-            self.begun = _all_begun(patterns, options)
+            self.begun = _all_begun(followed, options)
         except (NotFollowable, re2.error):
             self.begun = None
 
     @property
     def followable(self) -> bool:
         return self.begun is not None
+
+    def hold(self, text: str, start: int) -> int:
+        """From where on the end of a text may still become a match. Of many patterns: its last unbroken run at least."""
+        begun = self.begun.search(text, start)
+        hold = begun.start() if begun is not None else len(text)
+        if self.many:
+            run = _RUN.search(text, start)
+            hold = min(hold, run.start() if run is not None else hold)
+        return hold
 
 
 def _all_begun(patterns: Sequence[tuple[str, str]], options: Any) -> Any:
@@ -226,20 +243,21 @@ class PatternScanner:
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
         self._told = 0  # hits before this are told
+        self._around: list[Hit] = []  # hits that may still hold others
 
     def fork(self) -> PatternScanner:
         """One that goes on from here, its places counted from the beginning of what is kept."""
         other = PatternScanner(self._patterns, settled=self._settled)
         other.buffer, other._from = self.buffer, self._from
         other._next = [max(0, place - self.base) for place in self._next]
+        other._around = [Hit(h.start - self.base, h.end - self.base, h.category) for h in self._around]
         return other
 
     def feed(self, text: str) -> Scan:
         self.buffer += text
         hold = self._from
-        if self._patterns.begun is not None:
-            begun = self._patterns.begun.search(self.buffer, self._from)
-            hold = begun.start() if begun is not None else len(self.buffer)
+        if self._patterns.followable:
+            hold = self._patterns.hold(self.buffer, self._from)
         hits = self._final(hold) if self._settled else self._hits(len(self.buffer))
         safe = self.base + hold
         cut = max(0, hold - 1)
@@ -254,30 +272,58 @@ class PatternScanner:
 
     def _final(self, hold: int) -> list[Hit]:
         """Matches that begin before `hold`: nothing that is still forming can swallow or lengthen them."""
-        if hold <= self._from or not self._patterns.together.Match(self.buffer.encode("utf-8", "replace")):
+        if hold <= self._from:
             return []
         hits: list[Hit] = []
-        for number, (name, pattern) in enumerate(zip(self._patterns.names, self._patterns.each, strict=True)):
-            place = max(self._from, self._next[number] - self.base)
-            while (match := pattern.search(self.buffer, place)) is not None and match.start() < hold:
-                start, end = match.span(1) if pattern.groups and match.end(1) > match.start(1) else match.span()
-                hits.append(Hit(self.base + start, self.base + end, name))
+        for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ()):
+            for match in self._matches(number, max(self._from, self._next[number] - self.base)):
+                if match.start() >= hold:
+                    break
+                start, end = value_of(match)
+                hits.append(Hit(self.base + start, self.base + end, self._patterns.names[number]))
+                self._next[number] = self.base + match.end()
+        return self._outermost(hits)
+
+    def _outermost(self, hits: list[Hit]) -> list[Hit]:
+        """Without those inside another, which begins no later and so is known no later; decoys are no hits themselves."""
+        if not hits:
+            return hits
+        kept: list[Hit] = []
+        for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
+            if not any(other.start <= hit.start and hit.end <= other.end for other in (*self._around, *kept)):
+                kept.append(hit)
+        self._around = [hit for hit in (*self._around, *kept) if hit.end > self.base]
+        return [hit for hit in kept if hit.category != DECOY]
+
+    def _matches(self, number: int, place: int) -> Iterator[Any]:
+        """What a pattern matches and its kind accepts, from left to right; inside what is refused it is looked on."""
+        pattern, name, accepts = self._patterns.each[number], self._patterns.names[number], self._patterns.accepts
+        while (match := pattern.search(self.buffer, place)) is not None:
+            start, end = value_of(match)
+            if accepts is None or accepts(name, self.buffer[start:end]):
+                yield match
                 place = match.end()
-            self._next[number] = self.base + place
-        return hits
+            else:
+                place = match.start() + 1
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
-        if not self._patterns.together.Match(self.buffer.encode("utf-8", "replace")):
-            return []
-        hits = [
-            Hit(self.base + match.start(), self.base + match.end(), name)
-            for name, pattern in zip(self._patterns.names, self._patterns.each, strict=True)
-            for match in pattern.finditer(self.buffer, self._from)
+        found = [
+            Hit(self.base + match.start(), self.base + match.end(), self._patterns.names[number])
+            for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ())
+            for match in self._matches(number, self._from)
             if match.end() < before and self.base + match.end() > self._told
         ]
+        hits = self._outermost(found)
         self._told = max([self._told, *(hit.end for hit in hits)])
         return hits
+
+
+def value_of(match: Any) -> tuple[int, int]:
+    """What of a match is the hit: its first group, if there is one and it took part."""
+    if match.re.groups and match.end(1) > match.start(1):
+        return int(match.start(1)), int(match.end(1))
+    return int(match.start()), int(match.end())
 
 
 class LooksScanner:
@@ -337,6 +383,42 @@ _CATEGORIES = {
 }
 _PLACES = {sre.AT_BOUNDARY: r"\b", sre.AT_NON_BOUNDARY: r"\B", sre.AT_END: "$", sre.AT_END_STRING: r"\z"}
 _FLAGS = {re.IGNORECASE: "i", re.DOTALL: "s", re.MULTILINE: "m"}
+
+
+def may_span(pattern: str) -> bool:
+    """Whether a match may hold white space or a character that is not ASCII."""
+    try:
+        return _spans(parser.parse(pattern))
+    except (re.error, RecursionError, OverflowError):
+        return True
+
+
+def _spans(sequence: Iterable[Any]) -> bool:
+    return any(_spans_node(node) for node in sequence)
+
+
+def _spans_node(node: Any) -> bool:
+    kind, given = node
+    match kind:
+        case sre.LITERAL:
+            return not 0x21 <= given <= 0x7E
+        case sre.IN:
+            return any(
+                kind not in {sre.LITERAL, sre.RANGE}
+                or (kind is sre.LITERAL and not 0x21 <= one <= 0x7E)
+                or (kind is sre.RANGE and not (one[0] >= 0x21 and one[1] <= 0x7E))
+                for kind, one in given
+                if (kind, one) != (sre.CATEGORY, sre.CATEGORY_DIGIT)
+            )
+        case sre.AT:
+            return False
+        case sre.SUBPATTERN:
+            return _spans(given[3])
+        case sre.BRANCH:
+            return any(_spans(branch) for branch in given[1])
+        case sre.MAX_REPEAT | sre.MIN_REPEAT:
+            return _spans(given[2])
+    return True
 
 
 def beginnings(pattern: str) -> str:

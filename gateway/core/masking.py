@@ -23,6 +23,8 @@ from gateway.core.terms import Action, Lane, Piece, Place, Side, Watch
 DIGITS = 4  # hex digits of a placeholder; more where two values would share one
 MOST = 64  # characters between the brackets of a placeholder
 
+UNSEEN = frozenset({"invisible"})  # categories of what has no look
+
 _NOT_NAME = re.compile(r"[^A-Z0-9]+")
 _LOOSE = re.compile(r"[\s_-]+")
 _WHOLE = re.compile(rf"(?:<|&lt;|\\u003[cC])([\w\s-]{{3,{MOST}}})(?:>|&gt;|\\u003[eE])")
@@ -42,7 +44,8 @@ def label(category: str) -> str:
 
 
 def redacted(category: str) -> str:
-    return f"[{label(category)}]"
+    """What stands where something was cut out; nothing where nothing could be seen."""
+    return "" if category in UNSEEN else f"[{label(category)}]"
 
 
 def _canonical(inner: str) -> str:

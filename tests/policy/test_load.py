@@ -80,7 +80,7 @@ MISTAKES = [
         "cannot follow an answer",
     ),
     ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
-    ("policy: p\nchecks: {secrets: {}}", ":2:10: ", "kind 'secrets' is not available"),
+    ("policy: p\nchecks: {injection: {}}", ":2:10: ", "kind 'injection' is not available"),
     ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
     (
         "policy: p\nfor: {endpoints: [chat, respones]}\nchecks: {a: {use: keywords, words: [x]}}",

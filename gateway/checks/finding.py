@@ -1,0 +1,56 @@
+"""What the kinds share that look for patterns and then look closer at what matched: a checksum, entropy, a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import re2
+from pydantic import PrivateAttr
+
+from gateway.checks.base import Check
+from gateway.checks.following import LooksScanner, Patterns
+from gateway.checks.texts import looks
+from gateway.core.terms import Judgement, Passage
+
+MEMORY = 64 << 20  # bytes for all patterns of one check
+
+
+class Finding(Check):
+    """A kind whose hits are matches that it accepts; it can follow a text and cut its hits out."""
+
+    can_rewrite: ClassVar[bool] = True
+
+    _patterns: Any = PrivateAttr(default=None)
+
+    def patterns(self) -> Sequence[tuple[str, str]]:
+        """(category, RE2 pattern) pairs; of a pattern with a group, the group is the hit."""
+        raise NotImplementedError
+
+    def accepts(self, category: str, text: str) -> bool:
+        """Whether what matched is a hit. A pure function of the two."""
+        return True
+
+    def model_post_init(self, context: Any) -> None:
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = MEMORY
+        self._patterns = Patterns(tuple(self.patterns()), options, self.accepts)
+
+    @property
+    def follows(self) -> bool:
+        followable: bool = self._patterns.followable
+        return followable
+
+    def scanner(self, *, settled: bool = False) -> LooksScanner:
+        return LooksScanner(self._patterns, settled=settled)
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        return self.find(passages)
+
+    def find(self, passages: Sequence[Passage]) -> Judgement:
+        return super().find([passage for passage in passages if self._may_hit(passage.text)])
+
+    def _may_hit(self, text: str) -> bool:
+        """One pass over a text tells of most that there is nothing in it."""
+        return any(self._patterns.together.Match(one.encode("utf-8", "replace")) for one in looks(text))

@@ -1,0 +1,102 @@
+"""Tokens, keys and passwords: known formats, and values that stand behind a name for a secret."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field, PrivateAttr, model_validator
+
+from gateway.checks.finding import Finding
+from gateway.yamlfile import did_you_mean
+
+NAMES = (
+    r"pass(?:word|wd|phrase|code)?s?|pwd|pswd|secret(?:_?key)?|api_?-?key|apikey|auth_?-?(?:token|key)|access_?-?(?:token|key)|"
+    r"private_?-?key|secret_?-?access_?-?key|client_?-?secret|token|credentials?|encryption_?-?key|signing_?-?key|account_?-?key"
+)
+ASSIGNED = (
+    rf"""(?i:\b[\w.-]{{0,40}}?(?:{NAMES})[\w-]{{0,12}}["'`]?\s{{0,4}}(?:=>|:=|[:=]|\bis\b)\s{{0,4}})"""
+    r"""["'`]?([^\s"'`,;<>(){}\[\]|]{6,120})"""
+)
+LONE = r"\b([0-9A-Za-z+/]{40})\b"
+SHAPELESS = frozenset({"assigned", "url_password", "sql_password", "basic_authorization", "bearer_authorization"})
+_PLACEHOLDER = re.compile(
+    r"x{4,}|\*{3,}|\.{3,}|<|>|\$\{|\{\{|%\(|example|sample|placeholder|changeme|change_me|dummy|redacted|your[_-]?|"
+    r"todo|insert|replace|abcdef|012345678|1234567890|deadbeef|undefined|localhost|process\.env|os\.environ|getenv",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r"^(?:self|this|os|process|config|settings|req|request|env|args|ctx|options|null|none|true|false)\b[.\[]?|^[a-z_]+(?:\.[a-z_]+)+$|::|->|^\$|^@|^%|^&"
+)
+_WORD = re.compile(r"^[A-Za-z]+(?:[_-][A-Za-z]+)*$")
+_NUMBER = re.compile(r"^[\d.,:-]+$|^(?:0x)?[0-9a-f]{1,8}$", re.IGNORECASE)
+
+
+@cache
+def rules() -> dict[str, str]:
+    """Name -> pattern of every known format; sources and licences stand in the file."""
+    document = orjson.loads(files("gateway.checks").joinpath("data/secrets.json").read_bytes())
+    return {rule["name"]: rule["pattern"] for rule in document["rules"]}
+
+
+def entropy(text: str) -> float:
+    """Bits of a character, by how often each occurs in the text."""
+    counts = Counter(text)
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values()) if text else 0.0
+
+
+class Secrets(Finding):
+    """A hit where a token of a known format stands, or a value with the entropy of a secret behind a name for one."""
+
+    use: Literal["secrets"] = "secrets"
+    rules: list[str] | None = Field(None, description="only these formats; absent: all, and values behind names")
+    except_: list[str] = Field([], alias="except", description="texts that are no secrets, test keys for example")
+    entropy: float = Field(3.0, ge=0, le=6, description="bits of a character from which a value behind a name counts")
+
+    _excused: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @model_validator(mode="after")
+    def _known(self) -> Secrets:
+        for name in self.rules or ():
+            if name not in rules() and name != "assigned":
+                raise ValueError(f"there is no rule '{name}'{did_you_mean(name, rules())}")
+        return self
+
+    def model_post_init(self, context: Any) -> None:
+        super().model_post_init(context)
+        self._excused = frozenset(self.except_)
+
+    def patterns(self) -> Sequence[tuple[str, str]]:
+        every = {**rules(), "assigned": ASSIGNED}
+        return [(name, pattern) for name, pattern in every.items() if self.rules is None or name in self.rules]
+
+    def accepts(self, category: str, text: str) -> bool:
+        if text in self._excused:
+            return False
+        if category == "private_key_block":
+            return True
+        if category in SHAPELESS:
+            return self._is_shapeless_secret(category, text)
+        return entropy(text) >= 2.5 and not re.search(
+            r"x{5,}|\*{3,}|\.{4,}|<|0{12,}|1234567890123", text, re.IGNORECASE
+        )
+
+    def _is_shapeless_secret(self, category: str, text: str) -> bool:
+        if _PLACEHOLDER.search(text) or _CODE.search(text):
+            return False
+        if category != "assigned":
+            return entropy(text) >= 2.0
+        if _WORD.match(text) or _NUMBER.match(text):
+            return False
+        kinds = sum(bool(re.search(kind, text)) for kind in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w]"))
+        return (
+            kinds >= 2
+            and bool(re.search(r"\d|[^\w.:/-]", text))
+            and entropy(text) >= min(self.entropy, 0.9 * math.log2(len(text)))
+        )

@@ -1,0 +1,167 @@
+"""The kinds that look for patterns and verify them: what they find, what they leave, whole and in pieces."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.checks.invisible import Invisible
+from gateway.checks.pii import Pii
+from gateway.checks.secrets import Secrets, entropy, rules
+from gateway.checks.urls import Urls
+from gateway.core.terms import Passage, Place
+from tests.conftest import many
+
+
+def found(check, text):
+    judged = check.find([Passage("p", Place.USER, text)])
+    return [(span.category, text[span.start : span.end]) for span in judged.spans]
+
+
+PII = [
+    ("mail bob.smith+x@mail.example.org now", [("email", "bob.smith+x@mail.example.org")]),
+    ("jürgen@müller.de", [("email", "jürgen@müller.de")]),
+    ("not@an", []),
+    ("4111 1111 1111 1111", [("card", "4111 1111 1111 1111")]),
+    ("4111 1111 1111 1112", []),
+    ("1234 4111 1111 1111 1111", [("card", "4111 1111 1111 1111")]),
+    ("IBAN DE89 3704 0044 0532 0130 00.", [("iban", "DE89 3704 0044 0532 0130 00")]),
+    ("ssn 536-22-1234", [("ssn", "536-22-1234")]),
+    ("666-22-1234", []),
+    ("call +1 (415) 555-2671", [("phone", "+1 (415) 555-2671")]),
+    ("on 2024-05-01 at 12.30", []),
+    ("from 192.168.10.20", [("ip", "192.168.10.20")]),
+    ("version 1.2.3.4", []),
+    ("2001:db8::8a2e:370:7334", [("ip", "2001:db8::8a2e:370:7334")]),
+    ("born on 3 May 1980", [("date_of_birth", "3 May 1980")]),
+    ("1BoatSLRHtKNngkdXEeobR76b53LETtpyT", [("crypto", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT")]),
+    ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", [("crypto", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4")]),
+    ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5", []),
+    ("DNI 12345678Z", [("national_id", "12345678Z")]),
+    ("DNI 12345678A", []),
+    ("CPF 111.444.777-35", [("national_id", "111.444.777-35")]),
+    ("PESEL 44051401359", [("national_id", "44051401359")]),
+    ("RSSMRA85T10A562S", [("national_id", "RSSMRA85T10A562S")]),
+    ("order number 4155552671", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), PII)
+def test_personal_data(text, expected):
+    assert found(Pii(), text) == expected
+
+
+def test_a_number_with_a_wrong_checksum_is_none():
+    assert found(Pii(entities=["iban", "card"]), "DE89 3704 0044 0532 0130 02") == []
+
+
+def test_entities_that_are_not_asked_for_are_left():
+    assert found(Pii(entities=["email"]), "a@b.co 4111 1111 1111 1111") == [("email", "a@b.co")]
+    with pytest.raises(ValidationError):
+        Pii(entities=["name"])
+
+
+SECRETS = [
+    ("key AKIAIOSFODNN7EXAMPLQ ok", ["aws_access_key_id"]),
+    ("ghp_16C7e42F292c6912E7710c838347Ae178B4a", ["github_token"]),
+    ("xoxb-123456789012-abcdefGHIJKL", ["slack_token"]),
+    ("password = 'hG7!kq92Lz'", ["assigned"]),
+    ("password = getpass()", []),
+    ("api_key: your_api_key_here", []),
+    ("token = self.token", []),
+    ("the password policy is strict", []),
+    ("postgres://root:pAgVW9hRxOC3v9vO@db.internal/prod", ["url_password"]),
+    ("Authorization: Bearer kQ7vLm2xRt9ZpW4sBn8d", ["bearer_authorization"]),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----", ["private_key_block"]),
+    ("commit ced5734080b4ae977dad36df05afe36359d4f45c", []),
+    ("id 550e8400-e29b-41d4-a716-446655440000", []),
+    ("sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SECRETS)
+def test_secrets(text, expected):
+    assert [category for category, _ in found(Secrets(), text)] == expected
+
+
+def test_a_secret_is_cut_where_it_stands_and_not_its_name():
+    assert found(Secrets(), "password = 'hG7!kq92Lz';") == [("assigned", "hG7!kq92Lz")]
+    assert found(Secrets(), "see postgres://root:pAgVW9hRxOC3v9vO@db/prod") == [("url_password", "pAgVW9hRxOC3v9vO")]
+
+
+def test_the_rules_are_many_and_named():
+    assert len(rules()) >= 200
+    assert found(Secrets(rules=["github_token"]), "password = 'hG7!kq92Lz'") == []
+    assert (
+        found(
+            Secrets(**{"except": ["ghp_16C7e42F292c6912E7710c838347Ae178B4a"]}),
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        )
+        == []
+    )
+    with pytest.raises(ValidationError, match="did you mean 'github_token'"):
+        Secrets(rules=["github_tokn"])
+    assert entropy("aaaa") == 0
+    assert entropy("abcd") == 2
+
+
+URLS = [
+    ({}, "see https://example.com/a?b=c.", []),
+    ({"allow": ["example.com"]}, "see https://docs.example.com/a and http://evil.org/x", ["http://evil.org/x"]),
+    ({"allow": ["example.com"]}, "https://example.com.evil.org/", ["https://example.com.evil.org/"]),
+    ({"allow": ["example.com"]}, "https://example.com@evil.org/", ["https://example.com@evil.org/"]),
+    ({"deny": ["evil.org"]}, "go to evil.org or a.evil.org/x", ["evil.org", "a.evil.org"]),
+    ({}, "javascript:alert(1)", ["javascript:alert(1)"]),
+    ({}, "http://192.168.1.1/admin", ["http://192.168.1.1/admin"]),
+    ({}, "http://3232235777/", ["http://3232235777/"]),
+    ({}, "https://xn--pple-43d.com/", ["https://xn--pple-43d.com/"]),
+    ({}, "https://gооgle.com/", ["https://gооgle.com/"]),
+    ({}, "![x](https://ok.example/p.png?d=1)", ["https://ok.example/p.png?d=1"]),
+    ({"allow": ["ok.example"]}, "![x](https://ok.example/p.png)", []),
+    ({"images": "allow"}, "![x](https://ok.example/p.png)", []),
+    ({"allow": ["ok.example"]}, '<img src="//evil.example/x.png">', ['<img src="//evil.example/x.png']),
+    ({"allow": ["ok.example"]}, "[a](//evil.example/x)", ["//evil.example/x)"]),
+    ({}, "write to mailto:a@b.co", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "text", "expected"), URLS)
+def test_links(settings, text, expected):
+    assert [text for _, text in found(Urls(**settings), text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [("pl\u200bain", 1), ("a\u202eb", 1), ("a\U000e0041\U000e0042b", 1), ("a\x07b", 1), ("line\n\ttab\r\n", 0),
+     ("👨\u200d👩\u200d👧 ❤\ufe0f", 0), ("\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", 0),
+     ("ad\u200dmin", 1), ("می\u200cخواهم", 0)],
+)  # fmt: skip
+def test_invisible_characters(text, hits):
+    assert len(found(Invisible(), text)) == hits
+
+
+CHECKS = [Pii(), Secrets(), Urls(allow=["example.com"], deny=["evil.org"]), Invisible()]
+PIECES = [text for text, _ in PII] + [text for text, _ in SECRETS] + [text for _, text, _ in URLS] + [
+    "a\u200bb", " ", ", ", "\n", "and ", "no. ", "é", "card 4111", " 1111 1111", " 1111", "AKIA", "://", "@", "x"]  # fmt: skip
+texts = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
+
+
+@many
+@given(st.sampled_from(CHECKS), texts, st.lists(st.integers(0, 400), max_size=8))
+def test_in_pieces_they_find_what_they_find_in_the_whole(check, text, cuts):
+    """And no character before what they call safe ever belongs to a hit that was not told yet."""
+    whole = {(s.start, s.end) for s in check.find([Passage("p", Place.USER, text)]).spans}
+    bounds = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    scanner, told, safe = check.scanner(settled=True), set(), 0
+    for start, end in itertools.pairwise(bounds):
+        scan = scanner.feed(text[start:end])
+        assert all(hit.start >= safe for hit in scan.hits)
+        told |= {(hit.start, hit.end) for hit in scan.hits}
+        assert scan.safe >= safe
+        safe = scan.safe
+    last = scanner.end()
+    assert all(hit.start >= safe for hit in last.hits)
+    assert told | {(hit.start, hit.end) for hit in last.hits} == whole
+    assert check.follows
