@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
@@ -204,3 +205,33 @@ async def test_the_same_value_keeps_its_placeholder_over_turns_and_no_other_clie
     assert seen[0].body["messages"][1]["content"] == f"still {name}"
     _, _, seen = await stage.ask(first, answers(plain_answer("ok")), headers=b"authorization: Bearer other\r\n")
     assert placeholder(seen) != name
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    policy = (Path(__file__).parents[2] / "policies" / "data.yaml").read_text()
+    with Stage(tmp_path_factory.mktemp("shipped"), policy) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_the_shipped_policy_keeps_data_in_streams_cut_anywhere(shipped, size):
+    said = "Your card 4111 1111 1111 1111, mail eve@y.com, key ghp_16C7e42F292c6912E7710c838347Ae178B4a. Bye."
+    asked = "I am bob@x.org, IBAN DE89 3704 0044 0532 0130 00, pass\u200bword = 'hG7!kq92Lz'."
+
+    async def play(seen, writer):
+        question = seen.body["messages"][0]["content"]
+        assert not any(value in question for value in ("bob@x.org", "DE89", "hG7!kq92Lz", "\u200b"))
+        mail = question[question.index("<EMAIL_") :].split(",")[0]
+        text = f"{mail}! {said}"
+        await answers(
+            None, [chunk({"content": text[n : n + size]}) for n in range(0, len(text), size)] + [chunk(finish="stop")]
+        )(seen, writer)
+
+    wire, receipt, _ = await shipped.ask(ask(asked, stream=True), play)
+    told = "".join(json.loads(e)["choices"][0]["delta"].get("content") or "" for e in wire.events[:-1])
+    assert told.startswith("bob@x.org! Your card <CARD_")
+    assert told.endswith(", key [GITHUB_TOKEN]. Bye.")
+    for value in ("4111", "eve@y.com", "16C7e42F292c69"):
+        assert value not in told
+    assert receipt["decision"] == "masked"

@@ -142,7 +142,7 @@ def test_yaml_on_and_off_are_words_not_booleans(tmp_path):
 
 def test_the_shipped_policies_load_and_the_built_in_one_is_the_same():
     names = [p.name for p in load_policies(ROOT / "policies", known_model=lambda _: True).policies]
-    assert names == ["baseline", "safety"]
+    assert names == ["baseline", "data", "safety"]
     assert BUILT_IN.read_bytes() == (ROOT / "policies" / "baseline.yaml").read_bytes()
 
 
