@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.holdback import Scanner
-from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Span
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
 
 
 class CheckFault(Exception):
@@ -53,6 +53,10 @@ class Check(BaseModel):
         Settled: it tells a hit only once nothing that comes can change where it begins and ends.
         """
         raise NotImplementedError
+
+    def bound(self, request: Request) -> Check:
+        """The check for one request, where what it says depends on the request itself: its tools, its system prompt."""
+        return self
 
     def find(self, passages: Sequence[Passage]) -> Judgement:
         """As `judge`, with the place of every hit: for kinds that can cut out what they find."""

@@ -243,14 +243,16 @@ class PatternScanner:
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
         self._told = 0  # hits before this are told
-        self._around: list[Hit] = []  # hits that may still hold others
+        self._around: list[tuple[int, Hit]] = []  # hits that may still hold others, and where their matches begin
 
     def fork(self) -> PatternScanner:
         """One that goes on from here, its places counted from the beginning of what is kept."""
         other = PatternScanner(self._patterns, settled=self._settled)
         other.buffer, other._from = self.buffer, self._from
         other._next = [max(0, place - self.base) for place in self._next]
-        other._around = [Hit(h.start - self.base, h.end - self.base, h.category) for h in self._around]
+        other._around = [
+            (begin - self.base, Hit(h.start - self.base, h.end - self.base, h.category)) for begin, h in self._around
+        ]
         return other
 
     def feed(self, text: str) -> Scan:
@@ -274,26 +276,28 @@ class PatternScanner:
         """Matches that begin before `hold`: nothing that is still forming can swallow or lengthen them."""
         if hold <= self._from:
             return []
-        hits: list[Hit] = []
+        hits: list[tuple[int, Hit]] = []
         for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ()):
             for match in self._matches(number, max(self._from, self._next[number] - self.base)):
                 if match.start() >= hold:
                     break
                 start, end = value_of(match)
-                hits.append(Hit(self.base + start, self.base + end, self._patterns.names[number]))
+                hit = Hit(self.base + start, self.base + end, self._patterns.names[number])
+                hits.append((self.base + match.start(), hit))
                 self._next[number] = self.base + match.end()
         return self._outermost(hits)
 
-    def _outermost(self, hits: list[Hit]) -> list[Hit]:
-        """Without those inside another, which begins no later and so is known no later; decoys are no hits themselves."""
+    def _outermost(self, hits: list[tuple[int, Hit]]) -> list[Hit]:
+        """Without those inside another whose match begins no later, so that it is known no later; without decoys."""
         if not hits:
-            return hits
-        kept: list[Hit] = []
-        for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
-            if not any(other.start <= hit.start and hit.end <= other.end for other in (*self._around, *kept)):
-                kept.append(hit)
-        self._around = [hit for hit in (*self._around, *kept) if hit.end > self.base]
-        return [hit for hit in kept if hit.category != DECOY]
+            return []
+        kept: list[tuple[int, Hit]] = []
+        for begin, hit in sorted(hits, key=lambda one: (one[0], -one[1].end, one[1].start)):
+            around = (*self._around, *kept)
+            if not any(b <= begin and other.start <= hit.start and hit.end <= other.end for b, other in around):
+                kept.append((begin, hit))
+        self._around = [(b, hit) for b, hit in (*self._around, *kept) if hit.end > self.base]
+        return [hit for _, hit in kept if hit.category != DECOY]
 
     def _matches(self, number: int, place: int) -> Iterator[Any]:
         """What a pattern matches and its kind accepts, from left to right; inside what is refused it is looked on."""
@@ -309,7 +313,10 @@ class PatternScanner:
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
         found = [
-            Hit(self.base + match.start(), self.base + match.end(), self._patterns.names[number])
+            (
+                self.base + match.start(),
+                Hit(self.base + match.start(), self.base + match.end(), self._patterns.names[number]),
+            )
             for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ())
             for match in self._matches(number, self._from)
             if match.end() < before and self.base + match.end() > self._told

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 from gateway.checks.base import Check
 from gateway.core.holdback import Follow
-from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Place, Side, Watch, When
+from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Place, Request, Side, Watch, When
 from gateway.core.windows import MOST
 from gateway.policy.load import PolicySet
 from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy
@@ -51,6 +51,12 @@ class Plan:
             for name, check in self.checks.items()
             if check.follows
         }
+
+    def bound(self, request: Request) -> Plan:
+        """The plan for this very request: some checks read it."""
+        found = {name: check.bound(request) for name, check in self.checks.items()}
+        same = all(found[name] is check for name, check in self.checks.items())
+        return self if same else replace(self, checks=found)
 
     @cached_property
     def rewrites(self) -> bool:

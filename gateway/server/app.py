@@ -144,7 +144,7 @@ class Gateway:
         if (fan := self.house.fans.get(request.model)) is not None:
             return await self._fan_out(http, endpoint, request, fan, receipt)
         route = self._route(request.model)
-        planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint)
+        planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint).bound(request)
         receipt.policies = planned.policies
         return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
 
@@ -157,7 +157,7 @@ class Gateway:
             (model, route.model) for model in fan.strategy.models().values() if (route := self.house.route(model))
         ]
         names = dict.fromkeys([request.model, *(name for pair in routes for name in pair)])
-        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint)
+        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint).bound(request)
         receipt.policies = planned.policies
         longest = max((upstream.timeout.total for upstream in self.house.upstreams.values()), default=0.0)
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gateway.checks.code import Code
 from gateway.checks.invisible import Invisible
 from gateway.checks.pii import Pii
+from gateway.checks.refusal import Refusal
 from gateway.checks.secrets import Secrets, entropy, rules
 from gateway.checks.urls import Urls
 from gateway.core.terms import Passage, Place
@@ -142,9 +144,9 @@ def test_invisible_characters(text, hits):
     assert len(found(Invisible(), text)) == hits
 
 
-CHECKS = [Pii(), Secrets(), Urls(allow=["example.com"], deny=["evil.org"]), Invisible()]
+CHECKS = [Pii(), Secrets(), Urls(allow=["example.com"], deny=["evil.org"]), Invisible(), Code(), Refusal()]
 PIECES = [text for text, _ in PII] + [text for text, _ in SECRETS] + [text for _, text, _ in URLS] + [
-    "a\u200bb", " ", ", ", "\n", "and ", "no. ", "é", "card 4111", " 1111 1111", " 1111", "AKIA", "://", "@", "x"]  # fmt: skip
+    "a\u200bb", " ", ", ", "\n", "and ", "no. ", "é", "card 4111", "I cannot help", "rm -rf /", "drop ", "table", " 1111 1111", " 1111", "AKIA", "://", "@", "x"]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
 
 

@@ -1,0 +1,129 @@
+"""Tool calls: which tools may be called or offered, and with what arguments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import re2
+from pydantic import Field, PrivateAttr, model_validator
+
+from gateway.checks.base import Check
+from gateway.checks.json_schema import validator
+from gateway.checks.texts import paths
+from gateway.core.terms import Document, Judgement, Passage, Place, Request
+
+_PART = re.compile(r"(?P<call>.*?)\.(?:function\.|custom\.)?(?P<part>name|arguments|input)\Z")
+
+
+class Tools(Check):
+    """A hit where a tool is named that is not allowed, or called with arguments that are not as declared."""
+
+    can_read = frozenset({Place.TOOL_CALL, Place.TOOL_DEFINITION, Place.ASSISTANT})
+
+    use: Literal["tools"] = "tools"
+    allow: list[str] | None = Field(None, description="names of tools, * stands for any text; absent: all")
+    deny: list[str] = Field([], description="names of tools that are never allowed")
+    schema_: Literal["declared"] | None = Field(
+        None, alias="schema", description="'declared': arguments must be valid against the request's own tools"
+    )
+    deny_if: dict[str, dict[str, str]] = Field(
+        {}, description="tool -> argument -> RE2 pattern: a call whose argument matches is a hit"
+    )
+
+    _patterns: Any = PrivateAttr(default=None)
+    _declared: Any = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _something(self) -> Tools:
+        if self.allow is None and not self.deny and self.schema_ is None and not self.deny_if:
+            raise ValueError("give 'allow', 'deny', 'schema' or 'deny_if'")
+        try:
+            self._patterns = {
+                tool: {name: re2.compile(pattern) for name, pattern in conditions.items()}
+                for tool, conditions in self.deny_if.items()
+            }
+        except re2.error as error:
+            raise ValueError(f"a pattern of 'deny_if' is not valid RE2: {error}") from None
+        return self
+
+    def bound(self, request: Request) -> Check:
+        if self.schema_ is None:
+            return self
+        made = self.model_copy()
+        made._declared = dict(_schemas(request.document))  # noqa: SLF001
+        return made
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        calls: dict[str, dict[str, Passage]] = {}
+        for passage in passages:
+            found = _PART.match(passage.path)
+            if found is not None:
+                calls.setdefault(found["call"], {})[found["part"]] = passage
+        hit: list[Passage] = []
+        named: set[str] = set()
+        for parts in calls.values():
+            for problem, passage in self._problems(parts):
+                named.add(problem)
+                hit.append(passage)
+        return Judgement(bool(hit), tuple(sorted(named)), paths=paths(hit))
+
+    def _problems(self, parts: Mapping[str, Passage]) -> Iterator[tuple[str, Passage]]:
+        name = parts.get("name")
+        if name is None:
+            return
+        tool = name.text.strip()
+        if not self._may(tool):
+            yield "tool_not_allowed", name
+        given = parts.get("arguments")
+        if given is None:
+            return
+        try:
+            arguments = json.loads(given.text or "{}")
+        except (ValueError, RecursionError):
+            arguments = None
+        if self._declared is not None and not self._is_as_declared(tool, arguments):
+            yield "arguments_not_as_declared", given
+        if self._is_denied(tool, arguments, given.text):
+            yield "arguments_denied", given
+
+    def _may(self, tool: str) -> bool:
+        if any(fnmatchcase(tool, pattern) for pattern in self.deny):
+            return False
+        return self.allow is None or any(fnmatchcase(tool, pattern) for pattern in self.allow)
+
+    def _is_as_declared(self, tool: str, arguments: Any) -> bool:
+        schema = self._declared.get(tool)
+        return schema is not None and isinstance(arguments, dict) and schema.is_valid(arguments)
+
+    def _is_denied(self, tool: str, arguments: Any, text: str) -> bool:
+        for pattern, conditions in self._patterns.items():
+            if not fnmatchcase(tool, pattern):
+                continue
+            for name, condition in conditions.items():
+                value = arguments.get(name) if isinstance(arguments, dict) else text
+                said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                if value is not None and condition.search(said) is not None:
+                    return True
+        return False
+
+
+def _schemas(document: Document) -> Iterator[tuple[str, Any]]:
+    """What validates the arguments of each tool that a request declares."""
+    listed = [*_listed(document.get("tools")), *_listed(document.get("functions"))]
+    for tool in listed:
+        function = tool.get("function") if isinstance(tool.get("function"), dict) else tool
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str):
+            parameters = function.get("parameters") if isinstance(function, dict) else None
+            try:
+                yield name, validator(parameters if isinstance(parameters, dict) else {})
+            except ValueError:
+                continue
+
+
+def _listed(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

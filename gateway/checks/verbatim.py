@@ -1,0 +1,44 @@
+"""Text of listed documents, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from gateway.checks.base import Check
+from gateway.checks.copying import known_of, share
+from gateway.checks.texts import paths
+from gateway.core.terms import Judgement, Lane, Passage
+
+
+class Verbatim(Check):
+    """A hit where so many words in a row stand in one of the documents."""
+
+    lane = Lane.WINDOW
+
+    use: Literal["verbatim"] = "verbatim"
+    files: list[str] = Field(min_length=1, description="documents, relative to the policy")
+    words: int = Field(12, ge=4, le=25, description="words in a row; a window of an answer shows that many again")
+
+    _known: set[int] = PrivateAttr(default_factory=set)
+
+    @field_validator("files")
+    @classmethod
+    def _resolved(cls, files: list[str], info: ValidationInfo) -> list[str]:
+        folder = Path((info.context or {}).get("folder", "."))
+        for name in files:
+            if not (folder / name).is_file():
+                raise ValueError(f"the file '{name}' does not exist beside the policy")
+        return [str(folder / name) for name in files]
+
+    @model_validator(mode="after")
+    def _read(self) -> Verbatim:
+        self._known = known_of((Path(name).read_text(encoding="utf-8") for name in self.files), self.words)
+        return self
+
+    def judge(self, passages: Sequence[Passage]) -> Judgement:
+        hit = [passage for passage in passages if share(passage.text, self._known, self.words)[0]]
+        return Judgement(bool(hit), ("verbatim",) if hit else (), paths=paths(hit))
