@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from gateway import yamlfile
 from gateway.checks import KINDS
 from gateway.checks.base import Check
+from gateway.checks.panel import panel_of
 from gateway.core.terms import OUTPUT_PLACES, Place
 from gateway.policy.model import (
     KEYS_LATER,
@@ -108,6 +109,8 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
     base: Loc = ("checks", name)
     before = len(source.mistakes)
     _refuse_later_keys(raw, base, source)
+    if "of" in raw or "need" in raw:
+        return _panel(name, raw, base, source, known_model)
     kind = _kind(raw.get("use", name), base, source)
     if kind is None or len(source.mistakes) > before:
         return None
@@ -129,6 +132,51 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
     places = _places(common, kind, base, source)
     _check_models(check, base, source, known_model)
     return Entry(name, common, check, places) if len(source.mistakes) == before else None
+
+
+def _panel(name: str, raw: dict[str, Any], base: Loc, source: Source, known_model: Known | None) -> Entry | None:
+    """Several checks that vote: each member has its kind and that kind's settings, everything else is the panel's."""
+    before = len(source.mistakes)
+    shared = {key: value for key, value in raw.items() if key in Common.model_fields and key != "use"}
+    keys = {*Common.model_fields, "need", "of"}
+    for key in set(raw) - keys:
+        source.wrong(
+            (*base, key), f"unknown key '{key}'{did_you_mean(key, keys)}; settings of a kind belong to a member of 'of'"
+        )
+    common = _validated(Common, shared, base, source, keys)
+    listed = raw.get("of")
+    if not isinstance(listed, dict) or not listed:
+        source.wrong((*base, "of"), "'of' holds the checks of the panel, each under a name of its own")
+        return None
+    members: dict[str, Check] = {}
+    places: frozenset[Place] = frozenset(PLACES["input"] | PLACES["output"])
+    for member, given in listed.items():
+        where: Loc = (*base, "of", member)
+        settings = given if isinstance(given, dict) else {}
+        kind = _kind(settings.get("use", member), where, source)
+        if kind is None:
+            continue
+        check = _validated(
+            kind, {"use": settings.get("use", member), **settings}, where, source, _parameters(kind) | {"use"}
+        )
+        if check is not None:
+            members[member] = check
+            places &= kind.can_read
+            _check_models(check, where, source, known_model)
+    need = raw.get("need", 1)
+    if type(need) is not int or not 1 <= need <= len(listed):
+        source.wrong((*base, "need"), f"'need' is a number from 1 to {len(listed)}, the checks of the panel")
+    if common is None or len(source.mistakes) > before:
+        return None
+    if common.do in {"redact", "mask"} or common.stream == "exact":
+        source.wrong((*base, "do"), "a panel says whether a text is a hit, not where: it can block or flag")
+    wanted = [PLACES[place] for place in common.at or ("input", "output") if place in PLACES]
+    read = frozenset(place for some in wanted for place in some) & places
+    if not read:
+        source.wrong((*base, "at"), "there is no place that all checks of this panel can read")
+    on_error = common.on_error or (source.value.get("defaults") or {}).get("on_error", "block")
+    check = panel_of(need, members, failed_hits=on_error == "block") if len(source.mistakes) == before else None
+    return Entry(name, common, check, read) if check is not None else None
 
 
 def _check_rewriting(common: Common, kind: type[Check], base: Loc, source: Source) -> None:

@@ -26,7 +26,7 @@ GROUPS: dict[str, frozenset[Place]] = {"input": INPUT_PLACES, "output": OUTPUT_P
 PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place}) for place in Place}}
 
 # What the format has and this version does not: refused as "not available".
-KEYS_LATER = frozenset({"need", "of", "context", "history"})
+KEYS_LATER = frozenset({"context", "history"})
 KINDS_LATER = frozenset(
     "injection toxicity llama_guard qwen3guard granite_guardian shieldgemma wildguard "
     "gpt_oss_safeguard azure_content_safety bedrock model_armor lakera presidio fms_detector nemo webhook "

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.checks.base import Ask as AskPort
 from gateway.checks.base import Check, CheckFault
+from gateway.checks.panel import Panel
 from gateway.core.exchange import Exchange
 from gateway.core.terms import (
     Arrived,
@@ -62,13 +63,41 @@ async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
     """Ask one check, within its deadline."""
     try:
         async with asyncio.timeout(examine.watch.timeout):
-            if check.local:
+            if isinstance(check, Panel) and not check.local:
+                judgement = await vote(check, examine.passages, ask)
+            elif check.local:
                 judgement = await asyncio.to_thread(_judge(check, examine.watch), examine.passages)
             else:
                 judgement = await check.examine(examine.passages, ask)
         return judged(examine.watch, judgement)
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
         return failed(examine.watch, error)
+
+
+async def vote(panel: Panel, passages: Sequence[Passage], ask: AskPort) -> Judgement:
+    """All members at once; as soon as the others cannot change it, they are dropped."""
+    said: dict[str, Judgement | None] = {}
+    spoken = asyncio.Event()
+
+    async def one(name: str, member: Check) -> None:
+        judgement: Judgement | None
+        try:
+            judgement = (
+                await asyncio.to_thread(member.judge, passages) if member.local else await member.examine(passages, ask)
+            )
+        except Exception:  # noqa: BLE001 -- a check is a guest: without a judgement it has no vote
+            judgement = None
+        said[name] = judgement if isinstance(judgement, Judgement) else None
+        spoken.set()
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(one(name, member)) for name, member in panel.members.items()]
+        while panel.decided(said) is None:
+            await spoken.wait()
+            spoken.clear()
+        for task in running:
+            task.cancel()
+    return panel.judgement(dict(said))
 
 
 def look_now(check: Check, examine: Examine) -> Finding:

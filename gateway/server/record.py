@@ -81,6 +81,8 @@ def _judged(finding: Finding) -> dict[str, Any]:
         said |= {"categories": list(judged.categories), "parts": _parts(judged.paths)}
     if judged.score is not None:
         said["score"] = round(judged.score, 4)
+    if judged.note:
+        said["note"] = judged.note
     if judged.usage:
         said["usage"] = dict(judged.usage)
     return said

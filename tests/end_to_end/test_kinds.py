@@ -1,5 +1,6 @@
 """Kinds that read the request itself, against the real process: tools, schemas, the system prompt, parameters."""
 
+import asyncio
 import json
 
 import pytest
@@ -81,3 +82,54 @@ async def test_what_a_request_may_ask_for(stage):
     wire, _, seen = await stage.ask(ask("hi", max_completion_tokens=501))
     assert wire.status == 400
     assert seen == []
+
+
+PANEL = """
+policy: p
+checks:
+  harm:
+    at: input
+    need: 2
+    of:
+      one: {use: judge, model: one}
+      two: {use: judge, model: two}
+      three: {use: judge, model: three}
+    on_error: allow
+    timeout: 4s
+"""
+MODELS = "models: {" + ", ".join(f"{n}: {{upstream: up, model: {n}}}" for n in ("one", "two", "three", "m")) + "}\n"
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory):
+    with Stage(tmp_path_factory.mktemp("panel"), PANEL, MODELS) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize(
+    ("said", "decision"),
+    [({"one": "YES", "two": "YES"}, "blocked"), ({"one": "NO", "two": "NO"}, "released"),
+     ({"one": "YES", "two": "what?", "three": "NO"}, "released"), ({"one": "YES", "two": "NO", "three": "YES"}, "blocked")],
+)  # fmt: skip
+async def test_a_panel_is_decided_as_early_as_it_can_be(panel, said, decision):
+    """Who is not named never answers: the others decide, and its call is closed."""
+
+    async def play(seen, writer):
+        model = seen.body["model"]
+        if model == "m":
+            await answers(plain_answer("fine"))(seen, writer)
+        elif model in said:
+            await answers(plain_answer(said[model]))(seen, writer)
+        else:
+            await asyncio.sleep(30)
+
+    _wire, receipt, seen = await panel.ask(ask("hi"), play)
+    assert receipt["decision"] == decision
+    (look,) = receipt["checks"]
+    assert look["verdict"] == ("hit" if decision == "blocked" else "clear")
+    assert look["ms"] < 3000
+    if "what?" in said.values():
+        assert look["note"] == "no vote of two"
+    for one in seen:
+        if one.body["model"] not in {"m", *said}:
+            await one.wait_closed()

@@ -79,7 +79,19 @@ MISTAKES = [
         ":2:47: ",
         "cannot follow an answer",
     ),
-    ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:14: ", "'need' is not available"),
+    ("policy: p\nchecks: {a: {need: 2, of: {}}}", ":2:", "'of' holds the checks"),
+    (
+        "policy: p\nchecks: {a: {need: 2, of: {x: {use: keywords, words: [y]}}}}",
+        ":2:14: ",
+        "'need' is a number from 1 to 1",
+    ),
+    (
+        "policy: p\nchecks: {a: {of: {x: {use: keywords, words: [y]}}, words: [z]}}",
+        ":2:",
+        "settings of a kind belong to a member",
+    ),
+    ("policy: p\nchecks: {a: {of: {x: {use: keyword, words: [y]}}}}", ":2:", "did you mean 'keywords'"),
+    ("policy: p\nchecks: {a: {do: redact, of: {x: {use: keywords, words: [y]}}}}", ":2:", "can block or flag"),
     ("policy: p\nchecks: {injection: {}}", ":2:10: ", "kind 'injection' is not available"),
     ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
     (
