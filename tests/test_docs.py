@@ -9,7 +9,8 @@ import pytest
 
 from gateway.config.load import read_house
 from gateway.fanout import STRATEGIES
-from gateway.policy.load import PolicySet, load_policies
+from gateway.policy.load import load_policies
+from gateway.policy.model import PolicySet
 from gateway.server.app import Gateway
 from gateway.server.upstreams import make_upstreams
 from gateway.settings import Settings

@@ -13,7 +13,8 @@ from gateway.cli.files import policies_for
 from gateway.config.load import ConfigError, load_house
 from gateway.config.model import House
 from gateway.core.terms import Side, Watch
-from gateway.policy.load import PolicySet, load_policies
+from gateway.policy.load import load_policies
+from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, bound, plan, wait
 from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gateway.config.load import DEFAULT_FILE
 from gateway.config.model import House
-from gateway.policy.load import BUILT_IN, PolicySet, load_policies
+from gateway.policy.load import BUILT_IN, load_policies
+from gateway.policy.model import PolicySet
 from gateway.settings import Settings
 
 DEFAULT_FOLDER = Path("policies")

@@ -15,7 +15,7 @@ from gateway.cli.files import policies_for
 from gateway.config.load import load_house
 from gateway.config.model import House
 from gateway.core.terms import Side
-from gateway.policy.load import PolicySet
+from gateway.policy.model import PolicySet
 from gateway.policy.plan import bound, wait, watches_of
 from gateway.server.app import Gateway
 from gateway.server.listen import serve

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gateway.checks import KINDS
 from gateway.checks.base import Check
 from gateway.checks.panel import panel_of
 from gateway.core.terms import OUTPUT_PLACES, Place
+from gateway.policy import trial
 from gateway.policy.model import (
     KEYS_LATER,
     KINDS_LATER,
@@ -24,6 +24,7 @@ from gateway.policy.model import (
     Entry,
     Head,
     Policy,
+    PolicySet,
 )
 from gateway.wire.endpoints import NAMES as ENDPOINT_NAMES
 from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
@@ -36,21 +37,15 @@ class PolicyError(FileError):
     """What is wrong with the policies; nothing of them takes effect."""
 
 
-@dataclass(frozen=True)
-class PolicySet:
-    """All policies of one load. A request sees one set from start to end."""
-
-    policies: tuple[Policy, ...]
-    plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # made by plan.py
-
-
-def load_policies(path: Path, *, known_model: Known | None = None) -> PolicySet:
-    """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found."""
+def load_policies(path: Path, *, known_model: Known | None = None, tested: bool = True) -> PolicySet:
+    """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found, failing tests included."""
     mistakes: list[Mistake] = []
     policies: dict[str, Policy] = {}
     for file in _files(path):
         source = yamlfile.read(file)
         policy = None if source.mistakes else _policy(source, known_model)
+        if policy is not None and not source.mistakes and tested:
+            _tried(policy, source)
         if policy is not None and policy.name in policies:
             source.wrong(("policy",), f"there is a policy '{policy.name}' already: {policies[policy.name].path}")
         mistakes += source.mistakes
@@ -98,9 +93,15 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
     return Policy(source.path, digest, head, entries)
 
 
+def _tried(policy: Policy, source: Source) -> None:
+    """A policy whose own tests fail does not take effect."""
+    for number, failures in trial.results(policy).items():
+        for failure in failures[:1]:
+            way = f" ({failure.way})" if failure.way else ""
+            source.wrong(("tests", number), f"the test fails{way}: {failure.message}")
+
+
 def _refuse_later(head: Head, source: Source) -> None:
-    if head.tests:
-        source.wrong(("tests",), "'tests' is not available in this version")
     if head.for_.keys is not None:
         source.wrong(("for", "keys"), "'for.keys' is not available in this version")
 

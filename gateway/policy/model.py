@@ -7,7 +7,7 @@ loader takes them apart. What the format has and this version does not is refuse
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +59,29 @@ class Defaults(_Model):
     on_error: OnError = "block"
 
 
+Words = Annotated[list[str], BeforeValidator(_listed)]
+Expected = Literal["pass", "flag", "mask", "redact", "block"]
+
+
+class Trial(_Model):
+    """A test of the policy: what is said and replied, and what is to come of it. Played plain and streamed."""
+
+    name: str | None = None
+    say: str | None = Field(None, description="the user's message")
+    messages: list[dict[str, Any]] | None = Field(None, description="the whole conversation instead")
+    request: dict[str, Any] = Field({}, description="more fields of the request")
+    model: str = "test"
+    reply: str = Field("All is well.", description="what the model answers")
+    stream: Literal["every_split"] | None = Field(None, description="cut the reply at every place")
+    given: dict[str, Literal["pass", "block", "hit"]] = Field({}, description="what checks that ask a model say")
+    fail: Words = Field([], description="checks that fail")
+    expect: Expected | dict[str, Expected] = Field(description="the outcome, or what single checks do")
+    upstream_contains: Words = []
+    upstream_not_contains: Words = []
+    client_contains: Words = []
+    client_not_contains: Words = []
+
+
 class Head(_Model):
     """The keys of a policy, its checks still unread."""
 
@@ -70,7 +93,7 @@ class Head(_Model):
     opaque: Literal["allow", "block"] = "allow"
     defaults: Defaults = Defaults()
     checks: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
-    tests: list[Any] = []
+    tests: list[Trial] = []
 
 
 class Common(_Model):
@@ -115,3 +138,11 @@ class Policy:
     @property
     def version(self) -> str:
         return f"{self.name}@{self.hash}"
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """All policies of one load. A request sees one set from start to end."""
+
+    policies: tuple[Policy, ...]
+    plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # made by plan.py

@@ -11,8 +11,7 @@ from gateway.checks.base import Check
 from gateway.core.holdback import Follow
 from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Place, Request, Side, Watch, When
 from gateway.core.windows import MOST
-from gateway.policy.load import PolicySet
-from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy
+from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy, PolicySet
 
 ACTIONS = {"block": Action.BLOCK, "redact": Action.REDACT, "mask": Action.MASK, "flag": Action.FLAG}
 RESTORED = ("content", "tool_call")  # where a mask is undone unless its policy says otherwise
@@ -90,6 +89,15 @@ def _made(policies: PolicySet, models: Collection[str], endpoint: str) -> Plan:
     saying: BlockAs = next((way for way in STRICTNESS if way in said), "error")
     words = next((p.head.refusal for p in binding if p.head.block_as == saying), REFUSAL)
     return Plan(tuple(watches), checks, tuple(p.version for p in binding), saying, words)
+
+
+def plan_for(policy: Policy, request: Request) -> Plan:
+    """The plan of one policy for a request, whatever requests it is for."""
+    entries = policy.entries.values() if policy.head.opaque == "allow" else (*policy.entries.values(), OPAQUE)
+    made = [(watch, entry.check) for entry in entries for watch in _watches(policy, entry)]
+    checks = {watch.name: check for watch, check in made}
+    watches = tuple(watch for watch, _ in made)
+    return Plan(watches, checks, (policy.version,), policy.head.block_as, policy.head.refusal).bound(request)
 
 
 def watches_of(policy: Policy) -> tuple[list[Watch], Mapping[str, Check]]:

@@ -17,7 +17,7 @@ from gateway.config.model import Fan, House, Route
 from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks
 from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten, Side, Watch
-from gateway.policy.load import PolicySet
+from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
 from gateway.server.cors import PREFLIGHT, Cors

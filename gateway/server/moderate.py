@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from gateway.checks.base import Ask, Check
 from gateway.core.terms import Action, Document, Examine, Finding, Outcome, Passage, Place, Request, Side, Watch
-from gateway.policy.load import PolicySet
+from gateway.policy.model import PolicySet
 from gateway.policy.plan import watches_of
 from gateway.server.race import look_once
 from gateway.server.record import Receipt

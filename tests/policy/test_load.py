@@ -93,7 +93,22 @@ MISTAKES = [
     ("policy: p\nchecks: {a: {of: {x: {use: keyword, words: [y]}}}}", ":2:", "did you mean 'keywords'"),
     ("policy: p\nchecks: {a: {do: redact, of: {x: {use: keywords, words: [y]}}}}", ":2:", "can block or flag"),
     ("policy: p\nchecks: {injection: {}}", ":2:10: ", "kind 'injection' is not available"),
-    ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:1: ", "'tests' is not available"),
+    ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:", "'expect' is missing"),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x]}}\ntests:\n  - {say: y, expect: pass}\n  - {say: x, expect: pass}",
+        ":5:5: ",
+        "the test fails (plain): expected pass, and it was blocked (a: block)",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: keywords, words: [x]}}\ntests: [{say: y, given: {b: pass}, expect: pass}]",
+        ":3:9: ",
+        "the policy has no check 'b'",
+    ),
+    (
+        "policy: p\nchecks: {a: {use: judge, model: m}}\ntests: [{say: y, expect: pass}]",
+        ":3:9: ",
+        "'a' asks a model: say under 'given'",
+    ),
     (
         "policy: p\nfor: {endpoints: [chat, respones]}\nchecks: {a: {use: keywords, words: [x]}}",
         ":2:25: ",

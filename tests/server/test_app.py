@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.model import House
 from gateway.core.terms import Delta
-from gateway.policy.load import PolicySet
+from gateway.policy.model import PolicySet
 from gateway.server.app import Gateway
 from gateway.settings import Settings
 

@@ -1,0 +1,75 @@
+"""Run the tests that stand in the policies: plain and streamed, offline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import orjson
+
+from gateway.policy import trial
+from gateway.policy.load import PolicyError, load_policies
+from gateway.policy.model import Policy, Trial
+from gateway.policy.trial import Failure
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "policies", nargs="?", type=Path, default=Path("policies"), help="a folder or file; default: policies"
+    )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the outcome for a build server")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: all pass; 1: a test fails; 2: a policy cannot be read."""
+    try:
+        policies = load_policies(args.policies, tested=False).policies
+    except PolicyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    started = time.monotonic()
+    played = [(policy, one, failures) for policy in policies for one, failures in _played(policy)]
+    took = time.monotonic() - started
+    failed = sum(bool(failures) for _, _, failures in played)
+    if args.json:
+        rows = [
+            {"policy": p.name, "test": _name(t), "passed": not f, "failures": [one.message for one in f]}
+            for p, t, f in played
+        ]
+        sys.stdout.write(orjson.dumps({"tests": rows, "failed": failed}, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        for policy, one, failures in played:
+            sys.stdout.write(f"{'FAIL' if failures else 'ok  '}  {policy.name}: {_name(one)}\n")
+            for failure in failures:
+                way = f"{failure.way}: " if failure.way else ""
+                sys.stdout.write(f"      {way}{failure.message}\n")
+        sys.stdout.write(f"{len(played)} tests, {failed} failed, {took:.2f} s\n")
+    if args.junit is not None:
+        args.junit.write_text(_junit(played), encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _played(policy: Policy) -> list[tuple[Trial, list[Failure]]]:
+    return [(policy.head.tests[number], failures) for number, failures in trial.results(policy).items()]
+
+
+def _name(one: Trial) -> str:
+    said = one.name or one.say or (f"reply {one.reply!r}" if one.messages is None else "a conversation")
+    return said if len(said) <= 70 else f"{said[:67]}..."
+
+
+def _junit(played: list[tuple[Policy, Trial, list[Failure]]]) -> str:
+    failed = sum(bool(failures) for _, _, failures in played)
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuite name="outrider" tests="{len(played)}" failures="{failed}">',
+    ]
+    for policy, one, failures in played:
+        lines.append(f"  <testcase classname={quoteattr(policy.name)} name={quoteattr(_name(one))}>")
+        lines += [f"    <failure message={quoteattr(f.message)}>{escape(f.way)}</failure>" for f in failures]
+        lines.append("  </testcase>")
+    return "\n".join([*lines, "</testsuite>", ""])
