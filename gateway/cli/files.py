@@ -29,3 +29,11 @@ def policies_for(settings: Settings, house: House) -> PolicySet:
     if configured and DEFAULT_FOLDER.is_dir():
         return load_policies(DEFAULT_FOLDER, known_model=known)
     return load_policies(BUILT_IN)
+
+
+def watched(settings: Settings) -> tuple[Path, ...]:
+    """What is looked at for new policies; nothing where the built-in one applies."""
+    if settings.policies is not None:
+        return (settings.policies,)
+    configured = settings.config is not None or DEFAULT_FILE.exists()
+    return (DEFAULT_FOLDER,) if configured and DEFAULT_FOLDER.is_dir() else ()

@@ -7,11 +7,12 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 import uvloop
 
-from gateway.cli.files import policies_for
+from gateway.cli.files import policies_for, watched
 from gateway.config.load import load_house
 from gateway.config.model import House
 from gateway.core.terms import Side
@@ -20,6 +21,7 @@ from gateway.policy.plan import bound, wait, watches_of
 from gateway.server.app import Gateway
 from gateway.server.listen import serve
 from gateway.server.logs import set_up
+from gateway.server.reload import Reloader
 from gateway.server.upstreams import make_upstreams, scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.yamlfile import FileError
@@ -53,7 +55,10 @@ def run(_args: argparse.Namespace) -> int:
             out_before_block={w.name: bound(w) for w in streams},
             waits={w.name: wait(w) for w in streams},
         )
-    return run_gateway(settings, house, policies)
+    paths = watched(settings)
+    return run_gateway(
+        settings, house, policies, load=(lambda: policies_for(settings, house)) if paths else None, paths=paths
+    )
 
 
 def run_gateway(
@@ -61,14 +66,21 @@ def run_gateway(
     house: House,
     policies: PolicySet,
     started: Callable[[Gateway], None] | None = None,
+    *,
+    load: Callable[[], PolicySet] | None = None,
+    paths: tuple[Path, ...] = (),
 ) -> int:
-    """Serve until told to stop. 0: drained; 2: could not start, with the reason on stderr."""
+    """Serve until told to stop. 0: drained; 2: could not start, with the reason on stderr.
+
+    `load` reads the policies anew when something under `paths` changes.
+    """
 
     async def main() -> None:
         gateway = Gateway(settings, house, policies, make_upstreams(house))
         gc.collect()
         gc.freeze()  # what start-up made is never looked at by the collector again
-        await serve(gateway, (lambda: started(gateway)) if started else None)
+        reloader = Reloader(load, paths) if load is not None else None
+        await serve(gateway, (lambda: started(gateway)) if started else None, reloader)
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -151,6 +151,11 @@ class Strategy(Model):
         """What can be meant so but hardly is."""
         return []
 
+    @property
+    def puts_together(self) -> bool:
+        """Whether its answer may hold what no single member said."""
+        return self.assembles
+
     def contest(self, asked: Document, facts: Facts) -> Contest:
         """A contest about this request."""
         raise NotImplementedError

@@ -66,7 +66,7 @@ class Collecting(Contest):
         if run.task.role != "member":
             return self.second(run)
         if not run.answer.counts or not (run.answer.text.strip() or run.answer.message.get("tool_calls")):
-            run.state, run.why = State.INVALID, run.answer.finish or "empty"
+            run.state, run.why = State.INVALID, run.answer.ended
         return self._count()
 
     def lost(self, run: Run) -> list[Effect]:

@@ -15,6 +15,7 @@ from gateway.core.tally import State
 from gateway.core.terms import Document, Fault
 
 UNSOLVED = "fanout_error"
+FINISHES = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
 
 
 class Task(NamedTuple):
@@ -39,6 +40,11 @@ class Answer(NamedTuple):
     def text(self) -> str:
         content = self.message.get("content")
         return content if isinstance(content, str) else ""
+
+    @property
+    def ended(self) -> str:
+        """Why it ended, in a word of the protocol."""
+        return self.finish if self.finish in FINISHES else "other"
 
     @property
     def counts(self) -> bool:

@@ -82,7 +82,7 @@ class CriteriaContest(Contest):
         assert run.answer is not None
         found = prompts.score(run.answer.text, self._settings.scale) if run.answer.counts else None
         if found is None:
-            run.state, run.why = State.INVALID, "unreadable" if run.answer.counts else run.answer.finish or "refused"
+            run.state, run.why = State.INVALID, "unreadable" if run.answer.counts else run.answer.ended
         else:
             self._scores[run.task.key] = found
         return self._count()

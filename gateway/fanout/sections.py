@@ -119,7 +119,7 @@ class SectionsContest(Contest):
     def finished(self, run: Run) -> list[Effect]:
         assert run.answer is not None
         if run.task.role == "section" and not run.answer.counts:
-            run.state, run.why = State.INVALID, run.answer.finish or "refused"
+            run.state, run.why = State.INVALID, run.answer.ended
         return self._advance()
 
     def lost(self, run: Run) -> list[Effect]:

@@ -51,6 +51,10 @@ class Vote(Panel):
         tie = () if "no_consensus" in self.tie else self.tie
         return Rules(self.least, self.min_share, tie, abstain_counts=self.abstain == "against")
 
+    @property
+    def puts_together(self) -> bool:
+        return self.ballot.type == "json" and self.ballot.json_mode == "fields"
+
     def models(self) -> Mapping[str, str]:
         cluster = self.ballot.cluster
         return {**super().models(), **({"ballot.cluster.model": cluster.model} if cluster else {})}
@@ -62,8 +66,9 @@ class Vote(Panel):
             found.append("samples of one model agree on their mistakes: a vote on tool calls gains nothing from them")
         if len(models) == 1 and self.size > 1:
             found.append("all members are one model: they agree also where they are wrong")
-        if self.min_share == 1.0 and self.size > 1:
-            found.append("'min_share: 1' lets a single member prevent every decision")
+        weights = [member.weight for member in self.members for _ in range(member.samples)]
+        if self.size > 1 and not self.rules.enough((sum(weights) - min(weights)) / sum(weights)):
+            found.append("'min_share' is reached only if all agree: one member that differs prevents a decision")
         if self.size == 1:
             found.append("a vote of one is no vote")
         return found
@@ -126,7 +131,7 @@ class VoteContest(Contest):
     def _state(self, run: Run) -> State:
         assert run.answer is not None
         if not run.answer.counts:
-            run.why = run.answer.finish or "refused"
+            run.why = run.answer.ended
             return State.INVALID
         try:
             run.ballot = reading.read(run.answer.text, self._reading, run.answer.message)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 
 import structlog
 from aiohttp import web
@@ -55,6 +56,7 @@ class Gateway:
     keep: Callable[[Receipt], None] = write_receipt
     draining: bool = False
     in_flight: int = 0
+    refused: tuple[str, ...] = ()  # why the newest policies did not take effect
 
     def __post_init__(self) -> None:
         routes: dict[tuple[str, str], Handler] = {}
@@ -130,6 +132,11 @@ class Gateway:
             return web.Response(status=405, headers={"allow": "GET, HEAD"})
         if http.path == "/readyz" and self.draining:
             return web.Response(status=503, body=b'{"status":"draining"}', content_type=JSON)
+        if http.path == "/readyz":
+            told: Document = {"status": "ok", "policies": [policy.version for policy in self.policies.policies]}
+            if self.refused:
+                told["refused"] = [_without_folders(mistake) for mistake in self.refused]
+            return web.Response(body=canonical.dump(told), content_type=JSON)
         return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 
     async def _answer(self, endpoint: Endpoint, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
@@ -193,7 +200,7 @@ class Gateway:
             planned=planned,
             receipt=receipt,
             upstream=upstream,
-            watches=[w for w in planned.watches if w.side is Side.INPUT or w.local or fan.strategy.assembles],
+            watches=[w for w in planned.watches if w.side is Side.INPUT or w.local or fan.strategy.puts_together],
             within=fan.strategy.deadline + longest + MARGIN,
             comment_after=fan.strategy.keepalive if request.stream else 0.0,
         )
@@ -310,6 +317,12 @@ def _scope(http: web.BaseRequest, request: Request) -> str:
     if not isinstance(conversation, str):
         conversation = next((p.text for p in request.passages if p.place is Place.USER), "")
     return f"{http.headers.get('Authorization', '')}\0{conversation}"
+
+
+def _without_folders(mistake: str) -> str:
+    """A mistake as everybody may read it: the file's name, not where it lies."""
+    file, colon, rest = mistake.partition(":")
+    return f"{PurePath(file).name}{colon}{rest}"
 
 
 def _refuse_for_fan(endpoint: Endpoint, request: Request) -> None:

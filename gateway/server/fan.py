@@ -488,7 +488,7 @@ class FanOut:
             "role": run.task.role,
             "status": str(run.state or ("valid" if candidate and candidate.followed else "running")),
             "latency_ms": round((ended - candidate.started) * 1000) if candidate else None,
-            "finish_reason": run.answer.finish if run.answer else None,
+            "finish_reason": run.answer.ended if run.answer else None,
             "usage": {k: v for k, v in (record.usage or {}).items() if type(v) is int}
             if record and record.usage
             else None,

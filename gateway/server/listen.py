@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.server.app import Gateway
+from gateway.server.reload import Reloader
 from gateway.wire import errors
 
 log = structlog.get_logger()
@@ -123,7 +124,7 @@ class Listener(web.Server):
         )
 
 
-async def serve(gateway: Gateway, started: Callable[[], None] | None = None) -> None:
+async def serve(gateway: Gateway, started: Callable[[], None] | None = None, reloader: Reloader | None = None) -> None:
     """Listen until SIGTERM or SIGINT, then drain: refuse new requests, finish those in flight."""
     settings = gateway.settings
     stop = asyncio.Event()
@@ -138,7 +139,14 @@ async def serve(gateway: Gateway, started: Callable[[], None] | None = None) -> 
         log.info("listening", host=settings.host, port=settings.port)
         if started is not None:
             started()
-        await stop.wait()
+        async with asyncio.TaskGroup() as group:
+            reloading = None
+            if reloader is not None:
+                loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+                reloading = group.create_task(reloader.run(gateway))
+            await stop.wait()
+            if reloading is not None:
+                reloading.cancel()
         await _drain(gateway, settings.drain)
     finally:
         await _end(gateway, runner)

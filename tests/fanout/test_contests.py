@@ -443,7 +443,7 @@ TRAPS = [
     ("vote", {"members": [{"model": "a", "weight": 5}, {"model": "b"}, {"model": "c"}]}, "cannot outvote"),
     ("vote", {"members": [{"model": "a", "samples": 3}], "ballot": {"type": "tool_calls"}}, "gains nothing"),
     ("vote", {"members": THREE, "budget": {"max_calls": 1}}, "below the quorum"),
-    ("vote", {"members": THREE, "min_share": 1}, "prevent every decision"),
+    ("vote", {"members": THREE, "min_share": 1}, "prevents a decision"),
     ("best_of", {"members": THREE, "judge": {"model": "a"}}, "among the candidates"),
 ]
 

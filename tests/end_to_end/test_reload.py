@@ -1,0 +1,88 @@
+"""New policies while the gateway serves: swapped whole, or refused with the last good ones in force."""
+
+import asyncio
+import json
+import signal
+import time
+import urllib.request
+
+from tests.end_to_end.process import Fake, Gateway, Wire, ask, plain_answer, send_json
+
+GOOD = "policy: p\nchecks: {{words: {{use: keywords, words: [{0}], at: input}}, size: {{use: length, max_characters: 1000}}}}\n"
+
+
+def ready(gateway):
+    return json.loads(urllib.request.urlopen(f"{gateway.url}/readyz", timeout=2).read())
+
+
+async def until(gateway, condition, within=8):
+    end = time.monotonic() + within
+    while not condition(told := await asyncio.to_thread(ready, gateway)):
+        assert time.monotonic() < end, told
+        await asyncio.sleep(0.05)
+    return told
+
+
+async def answers(seen, writer):
+    await send_json(writer, plain_answer("fine"))
+
+
+async def status(gateway, text):
+    async with Wire(gateway.port) as wire:
+        await wire.post(ask(text))
+        await wire.read()
+        return wire.status
+
+
+async def test_a_change_takes_effect_and_a_mistake_does_not(tmp_path):
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, GOOD.format("apple")) as gateway:
+            policy = tmp_path / "policies" / "policy.yaml"
+            first = (await asyncio.to_thread(ready, gateway))["policies"]
+            assert await status(gateway, "apple") == 400
+            policy.write_text(GOOD.format("pear"))
+            await until(gateway, lambda told: told["policies"] != first)
+            assert (await status(gateway, "apple"), await status(gateway, "pear")) == (200, 400)
+            policy.write_text("policy: p\nchecks: {words: {use: keywordz}}\n")
+            gateway.process.send_signal(signal.SIGHUP)
+            told = await until(gateway, lambda told: "refused" in told)
+            assert told["refused"][0].startswith("policy.yaml:2:")
+            assert "did you mean 'keywords'" in told["refused"][0]
+            assert await status(gateway, "pear") == 400
+            policy.write_text(GOOD.format("plum") + "tests: [{say: plum, expect: pass}]\n")
+            told = await until(gateway, lambda told: "the test fails" in told.get("refused", ["", ""])[0])
+            assert (await status(gateway, "pear"), await status(gateway, "plum")) == (400, 200)
+            policy.write_text(GOOD.format("plum"))
+            told = await until(gateway, lambda told: "refused" not in told)
+            assert await status(gateway, "plum") == 400
+            assert "policies_refused" in "".join(gateway.lines)
+
+
+async def test_under_load_no_request_fails_or_mixes_versions(tmp_path):
+    """Every version forbids one word in both of its checks; a request that only one of them stopped saw two versions."""
+    policy = "policy: p\nchecks: {{a: {{use: keywords, words: [{0}], at: input, do: flag}}, b: {{use: keywords, words: [{0}], at: input, do: flag}}}}\n"
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, policy.format("word0")) as gateway:
+            file = tmp_path / "policies" / "policy.yaml"
+            statuses = []
+
+            async def load():
+                for _ in range(60):
+                    statuses.append(await status(gateway, " ".join(f"word{n}" for n in range(6) if n != 3)))
+
+            async def change():
+                for number in range(1, 6):
+                    file.write_text(policy.format(f"word{number}"))
+                    gateway.process.send_signal(signal.SIGHUP)
+                    await asyncio.sleep(0.25)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(change())
+                for _ in range(3):
+                    group.create_task(load())
+            receipts = await asyncio.to_thread(gateway.receipts, 180)
+    assert set(statuses) == {200}
+    assert len({receipt["policies"][0] for receipt in receipts}) >= 2
+    for receipt in receipts:
+        verdicts = {check["verdict"] for check in receipt["checks"]}
+        assert len(verdicts) == 1, receipt
