@@ -21,8 +21,9 @@ from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritt
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
+from gateway.server.candidate import Candidate, Part
 from gateway.server.cors import PREFLIGHT, Cors
-from gateway.server.fan import Candidate, FanOut, Pace, Part
+from gateway.server.fan import FanOut, Pace
 from gateway.server.moderate import moderate
 from gateway.server.race import Race
 from gateway.server.receive import read_body
