@@ -1,0 +1,84 @@
+"""`outrider scan` and `outrider eval`: what checks say of a text, and how well they tell texts apart."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gateway.cli.eval import auc
+
+
+def outrider(*words, cwd, text=None):
+    command = [sys.executable, "-m", "gateway", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, input=text, timeout=60, cwd=cwd, check=False)
+
+
+POLICY = """
+policy: p
+checks:
+  mail: {use: pii, entities: [email], do: mask}
+  words: {use: keywords, words: [bomb], at: output}
+  harm: {use: judge, model: m}
+  loops: {use: repetition, do: flag}
+"""
+
+
+def test_scan(tmp_path):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text(POLICY)
+    done = outrider("scan", "write to bob@x.org\x1b now", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "p.mail (pii, mask): hit (email)" in done.stdout
+    assert "9-18  email  write to >>>bob@x.org<<<\\x1b now" in done.stdout
+    assert "p.words (keywords, block): does not read this place" in done.stdout
+    assert "p.harm (judge, block): not asked" in done.stdout
+    assert outrider("scan", "-", cwd=tmp_path, text="nothing").returncode == 0
+    told = json.loads(outrider("scan", "a bomb", "--place", "content", "--json", cwd=tmp_path).stdout)
+    assert [row["verdict"] for row in told] == ["clear", "hit", "not asked: it asks a model", "clear"]
+    assert outrider("scan", "x", "--policies", "none", cwd=tmp_path).returncode == 2
+
+
+ROWS = [
+    ("mail a@b.co", 1, "one"),
+    ("no mail", 1, "one"),
+    ("plain", 0, "one"),
+    ("x@y.org", 0, "two"),
+    ("plain", 0, "two"),
+]
+
+
+def test_eval(tmp_path):
+    lines = [json.dumps({"text": t, "positive": bool(p), "source": s}) for t, p, s in ROWS]
+    (tmp_path / "d.jsonl").write_text("\n".join(lines) + "\n")
+    told = json.loads(outrider("eval", "d.jsonl", "--check", "pii", "--json", cwd=tmp_path).stdout)
+    whole = told["all"]
+    assert (whole["texts"], whole["precision"], whole["recall"]) == (5, 0.5, 0.5)
+    assert whole["false_positive_rate"] == pytest.approx(1 / 3)
+    assert told["two"]["recall"] is None
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    done = outrider("eval", "d.jsonl.gz", "--check", "pii", "--settings", '{"entities": ["card"]}', cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].split()[:3] == ["source", "texts", "precision"]
+    (tmp_path / "p.yaml").write_text(POLICY)
+    assert outrider("eval", "d.jsonl", "--check", "p.mail", "--policies", "p.yaml", cwd=tmp_path).returncode == 0
+    for words, said in (
+        (["d.jsonl", "--check", "judge", "--settings", '{"model": "m"}'], "asks a model"),
+        (["d.jsonl", "--check", "nothing"], "no kind of check"),
+        (["d.jsonl", "--check", "pii", "--settings", "{"], "--settings"),
+        (["none.jsonl", "--check", "pii"], "none.jsonl"),
+    ):
+        done = outrider("eval", *words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+    (tmp_path / "bad.jsonl").write_text('{"text": "x", "positive": true}\n{"text": 1}\n')
+    assert "bad.jsonl:2: needs 'text'" in outrider("eval", "bad.jsonl", "--check", "pii", cwd=tmp_path).stderr
+
+
+def test_the_area_under_the_curve():
+    assert auc([(0.1, False), (0.9, True)]) == 1
+    assert auc([(0.9, False), (0.1, True)]) == 0
+    assert auc([(0.5, False), (0.5, True)]) == 0.5
+    assert auc([(0.1, False), (0.4, True), (0.35, False), (0.8, True), (0.35, True)]) == pytest.approx(5.5 / 6)
+    assert auc([(0.1, False)]) is None
