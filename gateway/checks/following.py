@@ -308,7 +308,7 @@ class PatternScanner:
                 yield match
                 place = match.end()
             else:
-                place = match.start() + 1
+                place = max(start, match.start() + 1)  # what begins before the value leads to the same value
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
