@@ -114,7 +114,7 @@ class Exchange:
         self._call = call
         masks = Masks(b"", "") if masks is None else masks
         self._question_cuts = QuestionCuts(masks)
-        self._cuts = AnswerCuts(masks)
+        self._cuts = AnswerCuts(masks, needed=any(watch.rewrites for watch in watches))
         self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
         follows = follows or {}
         answer = [_as_it_can(w, follows, stream=call.stream) for w in watches if w.side is Side.OUTPUT]

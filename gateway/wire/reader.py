@@ -174,7 +174,7 @@ class Reader:
             kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
         self._spot(channel, leaves, start)
-        fixed = any(leaf.holder is None for leaf in leaves)
+        fixed = leaves[0].holder is None  # strings of one channel stand alike
         return Piece(channel, place, text, wrapped=kept.kept, fixed=fixed)
 
     def _say_once(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> Iterator[Piece]:
@@ -183,7 +183,7 @@ class Reader:
         start = self._once[channel, text] = self._spot(channel, leaves, start, ahead=1)
         if again and not self.marks_again:
             return  # its frame waits behind the one that said it first
-        fixed = any(leaf.holder is None for leaf in leaves)
+        fixed = leaves[0].holder is None  # strings of one channel stand alike
         yield Piece(channel, place, "" if again else f"\n{text}", closed=True, fixed=fixed)
         for step, other in hidden(text):
             origin = Coat(channel, text, step, start, lead=1)
