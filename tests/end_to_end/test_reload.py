@@ -65,24 +65,32 @@ async def test_under_load_no_request_fails_or_mixes_versions(tmp_path):
         with Gateway(tmp_path, fake.house, policy.format("word0")) as gateway:
             file = tmp_path / "policies" / "policy.yaml"
             statuses = []
+            versions = {ready(gateway)["policies"][0]}
+            done = asyncio.Event()
 
             async def load():
-                for _ in range(60):
+                while not done.is_set() and len(statuses) < 3000:
                     statuses.append(await status(gateway, " ".join(f"word{n}" for n in range(6) if n != 3)))
 
             async def change():
                 for number in range(1, 6):
                     file.write_text(policy.format(f"word{number}"))
                     gateway.process.send_signal(signal.SIGHUP)
-                    await asyncio.sleep(0.25)
+                    told = await until(gateway, lambda told: told["policies"][0] not in versions)
+                    versions.add(told["policies"][0])
+                    answered = len(statuses)
+                    while len(statuses) < answered + 6:
+                        await asyncio.sleep(0.01)
+                done.set()
 
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(change())
                 for _ in range(3):
                     group.create_task(load())
-            receipts = await asyncio.to_thread(gateway.receipts, 180)
+            receipts = await asyncio.to_thread(gateway.receipts, len(statuses))
     assert set(statuses) == {200}
-    assert len({receipt["policies"][0] for receipt in receipts}) >= 2
+    assert len(versions) == 6
+    assert {receipt["policies"][0] for receipt in receipts} == versions
     for receipt in receipts:
         verdicts = {check["verdict"] for check in receipt["checks"]}
         assert len(verdicts) == 1, receipt
