@@ -72,15 +72,20 @@ async def test_under_load_no_request_fails_or_mixes_versions(tmp_path):
                 while not done.is_set() and len(statuses) < 3000:
                     statuses.append(await status(gateway, " ".join(f"word{n}" for n in range(6) if n != 3)))
 
+            async def some_more():
+                """Twice the loads: at least one of these began after the call."""
+                answered = len(statuses)
+                while len(statuses) < answered + 6:
+                    await asyncio.sleep(0.01)
+
             async def change():
+                await some_more()
                 for number in range(1, 6):
                     file.write_text(policy.format(f"word{number}"))
                     gateway.process.send_signal(signal.SIGHUP)
                     told = await until(gateway, lambda told: told["policies"][0] not in versions)
                     versions.add(told["policies"][0])
-                    answered = len(statuses)
-                    while len(statuses) < answered + 6:
-                        await asyncio.sleep(0.01)
+                    await some_more()
                 done.set()
 
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
