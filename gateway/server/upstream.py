@@ -26,7 +26,7 @@ from gateway.core.terms import Blame, Call, Delta, Document, Fault, Finding, Hea
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import JSON, Endpoint
-from gateway.wire.endpoints import CHAT, EMBEDDINGS, ENDPOINTS, MODERATIONS
+from gateway.wire.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, MODERATIONS
 from gateway.wire.fields import REQUEST_KEYS
 from gateway.wire.reader import Reader, UpstreamErrorFrame
 
@@ -34,7 +34,9 @@ MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
 INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
 MAX_ERROR = 1024**2  # bytes of an error answer
 HEAD_LIMIT = 65_536  # bytes of one header line
-ASKED: dict[str, Endpoint] = {one.name: one for one in (CHAT, MODERATIONS, EMBEDDINGS)}  # by checks and votes
+ASKED: dict[str, Endpoint] = {
+    one.name: one for one in (CHAT, COMPLETIONS, MODERATIONS, EMBEDDINGS)
+}  # by checks and votes
 
 FORWARDED = ("idempotency-key", "x-client-request-id", "traceparent", "tracestate", "openai-beta")
 FORWARDED_WITH_KEY = ("openai-organization", "openai-project")

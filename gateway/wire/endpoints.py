@@ -13,6 +13,7 @@ from gateway.wire.moderations import Moderations
 from gateway.wire.responses import Responses
 
 CHAT = Chat()
+COMPLETIONS = Completions()
 EMBEDDINGS = Embeddings()
 MODERATIONS = Moderations()
 MODELS = Models()
@@ -21,7 +22,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     for endpoint in (
         CHAT,
         Responses(),
-        Completions(),
+        COMPLETIONS,
         EMBEDDINGS,
         MODERATIONS,
         Generations(),
