@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,14 +20,31 @@ class CheckFault(Exception):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceCall:
+    """One POST of JSON to a service that is no model of the house."""
+
+    url: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sign: Callable[[str, bytes], Mapping[str, str]] | None = None  # more headers, from the URL and the body as sent
+
+
 class Ask(Protocol):
-    """The narrow port through which a check asks a model of the house."""
+    """The narrow port through which a check asks a model of the house, or a service.
+
+    Behind it are the deadline, the retries, the breaker and the limit of calls at a time.
+    """
 
     async def __call__(self, endpoint: str, model: str, body: Document) -> Document:
         """POST `body` to `endpoint` ("chat", "moderations") of the house model `model`.
 
         Returns the parsed JSON answer. Raises CheckFault when there is none.
         """
+        ...
+
+    async def post(self, call: ServiceCall) -> Any:
+        """Send it. Returns the parsed JSON answer, whatever its type. Raises CheckFault when there is none."""
         ...
 
 
@@ -39,8 +58,19 @@ class Check(BaseModel):
     lane: ClassVar[Lane] = Lane.WHOLE
     always_asked: ClassVar[bool] = False
     local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
+    most: ClassVar[int | None] = None  # characters that it reads in one call; longer texts go in pieces that overlap
 
     use: str
+
+    def read_from(self) -> str:
+        """What its settings made it read from files: part of its version."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """A digest of everything that its verdict depends on, other than the text."""
+        told = f"{type(self).__qualname__}\0{self.model_dump_json()}\0{self.read_from()}"
+        return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     @property
     def follows(self) -> bool:

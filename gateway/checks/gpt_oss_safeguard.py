@@ -35,6 +35,9 @@ class GptOssSafeguard(Guard):
     def model_post_init(self, _context: Any) -> None:
         self._policy = Path(self.rules).read_text(encoding="utf-8").strip()
 
+    def read_from(self) -> str:
+        return self._policy
+
     def body(self, text: str, side: Side) -> Document:
         turns = [
             {"role": "system", "content": f"{self._policy}\n\n{ENDING}"},

@@ -34,6 +34,7 @@ class Judge(Check):
     """A hit where the model answers YES to the question."""
 
     local = False
+    most = 24_000  # some 6,000 tokens
 
     use: Literal["judge"] = "judge"
     model: str = Field(min_length=1, description="a model of the house")
@@ -52,6 +53,9 @@ class Judge(Check):
         if self.rules is not None:
             text = Path(self.rules).read_text(encoding="utf-8").strip()
             self._task = f"The rules:\n{text}\n\nThe question: Does the text break any of these rules?"
+
+    def read_from(self) -> str:
+        return self._task
 
     def models(self) -> tuple[str, ...]:
         return (self.model,)

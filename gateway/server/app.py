@@ -13,7 +13,6 @@ from pathlib import PurePath
 import structlog
 from aiohttp import web
 
-from gateway.checks.base import CheckFault
 from gateway.config.model import Fan, House, Route
 from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks
@@ -22,6 +21,7 @@ from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
 from gateway.server.candidate import Candidate, Part
+from gateway.server.consult import Counsel
 from gateway.server.cors import PREFLIGHT, Cors
 from gateway.server.fan import FanOut, Pace
 from gateway.server.moderate import moderate
@@ -29,7 +29,8 @@ from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
 from gateway.server.release import Release, cut
-from gateway.server.upstream import Upstream, UpstreamError
+from gateway.server.targets import Targets
+from gateway.server.upstream import Upstream
 from gateway.settings import Settings
 from gateway.wire import canonical, errors, models
 from gateway.wire.endpoint import JSON, Endpoint
@@ -69,7 +70,15 @@ class Gateway:
         self._paths = {path for _, path in routes}
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
+        self._targets = Targets(self.house, self.upstreams)
+        self._counsel = Counsel(self._targets.until)
         self._cors = Cors(self.settings.cors_origins)
+
+    async def close(self) -> None:
+        """Close the connections to the upstreams and to the services of the checks."""
+        await self._targets.close()
+        for upstream in set(self.upstreams.values()):
+            await upstream.close()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request. Whatever happens, the client gets OpenAI's shapes and a request id."""
@@ -175,7 +184,7 @@ class Gateway:
                 planned.checks,
                 upstream,
                 headers=http.headers,
-                ask=self.ask,
+                counsel=self._counsel,
                 release=candidate,
                 receipt=part,
                 afterwards=self.afterwards,
@@ -207,7 +216,7 @@ class Gateway:
         )
 
     async def _moderate(self, request: Request, receipt: Receipt) -> web.StreamResponse:
-        document = await moderate(request, self.policies, self.ask, receipt)
+        document = await moderate(request, self.policies, self._counsel, receipt)
         receipt.decision, receipt.status = "released", 200
         body = canonical.dump(document)
         return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
@@ -259,7 +268,7 @@ class Gateway:
             planned.checks,
             upstream,
             headers=http.headers,
-            ask=self.ask,
+            counsel=self._counsel,
             release=release,
             receipt=receipt,
             afterwards=self.afterwards,
@@ -283,17 +292,6 @@ class Gateway:
                 param="model",
             )
         return route
-
-    async def ask(self, endpoint: str, model: str, body: Document) -> Document:
-        """The port through which checks ask a model of the house."""
-        route = self.house.route(model)
-        if route is None:
-            raise CheckFault("its model is not known")
-        upstream = self.upstreams[route.upstream]
-        try:
-            return await upstream.ask(endpoint, route.model, body)
-        except UpstreamError as error:
-            raise CheckFault(f"its model failed: {error.fault.code}") from error
 
 
 def _call(endpoint: Endpoint, request: Request, route: Route, planned: Plan) -> Call:

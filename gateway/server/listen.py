@@ -181,5 +181,4 @@ async def _end(gateway: Gateway, runner: web.ServerRunner) -> None:
         pass
     await gateway.afterwards.drain(GRACE_AFTER_DRAIN)
     await runner.cleanup()
-    for upstream in set(gateway.upstreams.values()):
-        await upstream.close()
+    await gateway.close()

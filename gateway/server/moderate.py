@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.checks.base import Ask, Check
+from gateway.checks.base import Check
 from gateway.core.terms import Action, Document, Examine, Finding, Outcome, Passage, Place, Request, Side, Watch
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import watches_of
-from gateway.server.race import look_once
+from gateway.server.consult import Counsel, look_once
 from gateway.server.record import Receipt
 from gateway.wire.errors import BadRequest
 from gateway.wire.moderations import OWN, Result, answer, inputs
@@ -19,13 +19,13 @@ MOST = 64  # inputs of one request
 FIRST = {Side.INPUT: Place.USER, Side.OUTPUT: Place.CONTENT}  # what a moderated text stands for, if the check reads it
 
 
-async def moderate(request: Request, policies: PolicySet, ask: Ask, receipt: Receipt) -> Document:
+async def moderate(request: Request, policies: PolicySet, counsel: Counsel, receipt: Receipt) -> Document:
     """Every check of the policy on every input, whatever side it is for. Raises BadRequest."""
     watches, checks = _of(request.model.removeprefix(OWN), policies, receipt)
     texts = inputs(request.document)
     if len(texts) > MOST:
         raise BadRequest(f"'input' may hold at most {MOST} texts.", param="input", code="invalid_value")
-    results = [await _judge(one, watches, checks, ask, receipt) for one in texts]
+    results = [await _judge(one, watches, checks, counsel, receipt) for one in texts]
     if receipt.unread and _refuses_unread(request.model.removeprefix(OWN), policies):
         results = [Result(flagged=True, scores={**one.scores, "opaque": 1.0}) for one in results]
     return answer(results, model=request.model, request_id=receipt.id)
@@ -46,7 +46,7 @@ def _refuses_unread(name: str, policies: PolicySet) -> bool:
 
 
 async def _judge(
-    texts: list[str], watches: list[Watch], checks: Mapping[str, Check], ask: Ask, receipt: Receipt
+    texts: list[str], watches: list[Watch], checks: Mapping[str, Check], counsel: Counsel, receipt: Receipt
 ) -> Result:
     """All checks at once."""
     findings: list[Finding] = []
@@ -55,7 +55,7 @@ async def _judge(
         place = FIRST[watch.side] if FIRST[watch.side] in watch.places else min(watch.places)
         examine = Examine(watch, tuple(Passage(f"input[{i}]", place, text) for i, text in enumerate(texts)))
         kept = receipt.look(examine)
-        finding = await look_once(checks[watch.name], examine, ask)
+        finding = await look_once(checks[watch.name], examine, counsel)
         receipt.found(kept, finding)
         findings.append(finding)
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 import structlog
 
-from gateway.checks.base import Ask as AskPort
-from gateway.checks.base import Check, CheckFault
-from gateway.checks.panel import Panel
+from gateway.checks.base import Check
 from gateway.core.exchange import Exchange
 from gateway.core.terms import (
     Arrived,
@@ -31,23 +29,19 @@ from gateway.core.terms import (
     Event,
     Examine,
     Fault,
-    Finding,
     Found,
     Headers,
-    Judgement,
     Left,
     Note,
-    Outcome,
-    Passage,
     Pause,
     Resume,
     Rewrite,
     Rewritten,
     Send,
     Stopped,
-    Watch,
 )
 from gateway.server.afterwards import Afterwards
+from gateway.server.consult import Counsel, look_now, look_once
 from gateway.server.record import Book, Look
 from gateway.server.release import ClientGone, Outlet
 from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
@@ -57,79 +51,6 @@ log = structlog.get_logger()
 MAILBOX = 64  # events that may wait; a slow client fills it and so slows the upstream
 INLINE = 32_768  # characters that a local check may read on the event loop; more go to a thread
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
-
-
-async def look_once(check: Check, examine: Examine, ask: AskPort) -> Finding:
-    """Ask one check, within its deadline."""
-    try:
-        async with asyncio.timeout(examine.watch.timeout):
-            if isinstance(check, Panel) and not check.local:
-                judgement = await vote(check, examine.passages, ask)
-            elif check.local:
-                judgement = await asyncio.to_thread(_judge(check, examine.watch), examine.passages)
-            else:
-                judgement = await check.examine(examine.passages, ask)
-        return judged(examine.watch, judgement)
-    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
-        return failed(examine.watch, error)
-
-
-async def vote(panel: Panel, passages: Sequence[Passage], ask: AskPort) -> Judgement:
-    """All members at once; as soon as the others cannot change it, they are dropped."""
-    said: dict[str, Judgement | None] = {}
-    spoken = asyncio.Event()
-
-    async def one(name: str, member: Check) -> None:
-        judgement: Judgement | None
-        try:
-            judgement = (
-                await asyncio.to_thread(member.judge, passages) if member.local else await member.examine(passages, ask)
-            )
-        except Exception:  # noqa: BLE001 -- a check is a guest: without a judgement it has no vote
-            judgement = None
-        said[name] = judgement if isinstance(judgement, Judgement) else None
-        spoken.set()
-
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(one(name, member)) for name, member in panel.members.items()]
-        while panel.decided(said) is None:
-            await spoken.wait()
-            spoken.clear()
-        for task in running:
-            task.cancel()
-    return panel.judgement(dict(said))
-
-
-def look_now(check: Check, examine: Examine) -> Finding:
-    """A local check of little text: microseconds, so it runs where it stands."""
-    try:
-        return judged(examine.watch, _judge(check, examine.watch)(examine.passages))
-    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
-        return failed(examine.watch, error)
-
-
-def _judge(check: Check, watch: Watch) -> Callable[[Sequence[Passage]], Judgement]:
-    """What is to be cut out must be told with its place."""
-    return check.find if watch.rewrites else check.judge
-
-
-def judged(watch: Watch, judgement: object) -> Finding:
-    if not isinstance(judgement, Judgement):
-        raise CheckFault("gave no judgement")
-    return Finding(watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
-
-
-def failed(watch: Watch, error: Exception) -> Finding:
-    """Whatever goes wrong inside a check is a finding, never a crash; its words may hold text, so they stay out."""
-    match error:
-        case TimeoutError():
-            note = "timed out"
-        case CheckFault():
-            note = str(error)
-        case _:
-            note = f"raised {type(error).__name__}"
-            log.error("check_raised", check=watch.name, error=type(error).__name__)
-    return Finding(watch, Outcome.FAILED, note=note)
 
 
 class Race:
@@ -142,7 +63,7 @@ class Race:
         upstream: Upstream,
         *,
         headers: Headers,
-        ask: AskPort,
+        counsel: Counsel,
         release: Outlet,
         receipt: Book,
         afterwards: Afterwards,
@@ -160,7 +81,7 @@ class Race:
         self._checks = checks
         self._upstream = upstream
         self._headers = headers
-        self._ask = ask
+        self._counsel = counsel
         self._release = release
         self._receipt = receipt
         self._afterwards = afterwards
@@ -259,13 +180,13 @@ class Race:
             self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
 
     async def _look(self, examine: Examine, look: Look) -> None:
-        finding = await look_once(self._checks[examine.watch.name], examine, self._ask)
+        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel)
         self._receipt.found(look, finding)
         await self._mailbox.put(Found(finding))
 
     async def _late_look(self, examine: Examine, look: Look) -> None:
         try:
-            finding = await look_once(self._checks[examine.watch.name], examine, self._ask)
+            finding = await look_once(self._checks[examine.watch.name], examine, self._counsel)
             self._receipt.found(look, finding)
         finally:
             self._receipt.late_ended()

@@ -1,5 +1,7 @@
 """Guard models behind the same upstream: chat and plain completions, both sides, and what is no verdict."""
 
+import uuid
+
 import pytest
 
 from tests.end_to_end.process import ask, chunk, plain_answer, send_json
@@ -59,6 +61,7 @@ def playing(text, llama="safe", wild="no"):
 )
 async def test_a_guard_decides(stage, stream, told, said, decision):
     question, answer = told
+    question, answer = (f"{text} {uuid.uuid4()}" for text in (question, answer))  # nobody has judged them yet
     wire, receipt, seen = await stage.ask(ask(question, stream=stream), playing(answer, **said))
     assert receipt["decision"] == decision, receipt
     assert (wire.status == 200) == (decision == "released")

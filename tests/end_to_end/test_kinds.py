@@ -123,7 +123,7 @@ async def test_a_panel_is_decided_as_early_as_it_can_be(panel, said, decision):
         else:
             await asyncio.sleep(30)
 
-    _wire, receipt, seen = await panel.ask(ask("hi"), play)
+    _wire, receipt, seen = await panel.ask(ask(f"hi {said}"), play)
     assert receipt["decision"] == decision
     (look,) = receipt["checks"]
     assert look["verdict"] == ("hit" if decision == "blocked" else "clear")

@@ -7,9 +7,10 @@ import pytest
 
 from gateway.checks.base import Check, CheckFault
 from gateway.core.terms import Examine, Judgement, Passage, Place
-from gateway.server.race import look_now, look_once
+from gateway.server.consult import Counsel, look_now, look_once
 from tests.world import watch
 
+NOBODY = Counsel(lambda _until: None)
 SHOWN = (Passage("p", Place.USER, "SECRETTEXT"),)
 
 
@@ -45,11 +46,11 @@ class Guest(Check):
 )
 async def test_a_look(does, outcome, note):
     examine = Examine(watch("one"), SHOWN)
-    for finding in (look_now(Guest(does=does), examine), await look_once(Guest(does=does), examine, None)):
+    for finding in (look_now(Guest(does=does), examine), await look_once(Guest(does=does), examine, NOBODY)):
         assert (finding.outcome, finding.note) == (outcome, note)
         assert "SECRETTEXT" not in repr(finding)
 
 
 async def test_a_look_has_a_deadline():
-    finding = await look_once(Guest(does="hang"), Examine(watch("one", timeout=0.02), SHOWN), None)
+    finding = await look_once(Guest(does="hang"), Examine(watch("one", timeout=0.02), SHOWN), NOBODY)
     assert (finding.outcome, finding.note) == ("failed", "timed out")

@@ -1,0 +1,64 @@
+"""Long texts for a check that reads so much at a time: pieces that overlap, and the worst of what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.core.terms import Judgement, Passage
+
+OVERLAP = 200  # characters that two neighbours share, so that what matters is whole in one of them
+SEARCHED = 200  # characters before the end of a piece in which it may end at a border of words
+
+
+def segments(passages: Sequence[Passage], most: int | None, overlap: int = OVERLAP) -> list[tuple[Passage, ...]]:
+    """The passages in groups of at most `most` characters, in their order; a longer one is cut.
+
+    Every stretch of `overlap` characters of a passage is whole in one group. None: one group of all.
+    """
+    if most is None or sum(len(p.text) for p in passages) <= most:
+        return [tuple(passages)]
+    groups: list[tuple[Passage, ...]] = []
+    group: list[Passage] = []
+    room = most
+    for passage in passages:
+        for piece in _pieces(passage.text, most, overlap):
+            if len(piece) > room and group:
+                groups.append(tuple(group))
+                group, room = [], most
+            group.append(passage if piece == passage.text else replace(passage, text=piece))
+            room -= len(piece)
+    return [*groups, tuple(group)] if group else groups
+
+
+def _pieces(text: str, most: int, overlap: int) -> list[str]:
+    overlap = min(overlap, most // 2)
+    pieces: list[str] = []
+    begin = 0
+    while len(text) - begin > most:
+        end = begin + most
+        border = text.rfind(" ", max(begin + overlap, end - SEARCHED), end)
+        end = border if border > begin + overlap else end
+        pieces.append(text[begin:end])
+        begin = end - overlap
+    return [*pieces, text[begin:]]
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement:
+    """One judgement of many: a hit if any is, its highest score, everything that was spent."""
+    if len(judgements) == 1:
+        return judgements[0]
+    scores = [one.score for one in judgements if one.score is not None]
+    usage: dict[str, int] = {}
+    for one in judgements:
+        for name, count in (one.usage or {}).items():
+            usage[name] = usage.get(name, 0) + count
+    return Judgement(
+        any(one.hit for one in judgements),
+        tuple(dict.fromkeys(name for one in judgements for name in one.categories)),
+        max(scores, default=None),
+        tuple(dict.fromkeys(path for one in judgements for path in one.paths)),
+        next((one.note for one in judgements if one.note), ""),
+        usage or None,
+        tuple(span for one in judgements for span in one.spans),
+    )

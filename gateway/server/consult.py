@@ -1,0 +1,150 @@
+"""One look of one check: its deadline, its pieces side by side, the votes of a panel, verdicts that are known already."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.checks.base import Ask, Check, CheckFault
+from gateway.checks.panel import Panel
+from gateway.checks.segments import segments, worst
+from gateway.core.terms import Examine, Finding, Judgement, Outcome, Passage, Watch
+from gateway.server.verdicts import Verdicts
+
+log = structlog.get_logger()
+
+Judge = Callable[[Sequence[Passage]], Judgement]
+
+
+@dataclass(frozen=True)
+class Counsel:
+    """What a look that leaves the process needs: a port to ask through until a moment, and the verdicts kept."""
+
+    until: Callable[[float], Ask]  # monotonic seconds
+    verdicts: Verdicts = field(default_factory=Verdicts)
+
+
+async def look_once(check: Check, examine: Examine, counsel: Counsel) -> Finding:
+    """Ask one check, within its deadline."""
+    watch = examine.watch
+    try:
+        async with asyncio.timeout(watch.timeout):
+            if check.local:
+                judgement = await asyncio.to_thread(judging(check, watch), examine.passages)
+            else:
+                ask = counsel.until(time.monotonic() + watch.timeout)
+                judgement = await _Look(ask, counsel.verdicts).judge(check, examine.passages)
+        return judged(watch, judgement)
+    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
+        return failed(watch, error)
+
+
+def look_now(check: Check, examine: Examine) -> Finding:
+    """A local check of little text: microseconds, so it runs where it stands."""
+    try:
+        return judged(examine.watch, judging(check, examine.watch)(examine.passages))
+    except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
+        return failed(examine.watch, error)
+
+
+class _Look:
+    """Of a check that asks a model or a service, or of a panel."""
+
+    def __init__(self, ask: Ask, verdicts: Verdicts) -> None:
+        self._ask = ask
+        self._verdicts = verdicts
+
+    async def judge(self, check: Check, passages: Sequence[Passage]) -> Judgement:
+        if isinstance(check, Panel):
+            return await self._vote(check, passages)
+        if check.local:
+            return await asyncio.to_thread(check.judge, passages)
+        groups = segments(passages, check.most)
+        if len(groups) == 1:
+            return await self._examine(check, groups[0])
+        return await self._each(check, groups)
+
+    async def _each(self, check: Check, groups: Sequence[Sequence[Passage]]) -> Judgement:
+        """All at once; the first hit decides and drops the rest. One that fails fails the look, unless another hits."""
+        said: list[Judgement] = []
+        failures: list[Exception] = []
+        spoken = asyncio.Event()
+
+        async def one(group: Sequence[Passage]) -> None:
+            try:
+                said.append(await self._examine(check, group))
+            except Exception as error:  # noqa: BLE001 -- told below, unless a hit has decided
+                failures.append(error)
+            spoken.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(group)) for group in groups]
+            while len(said) + len(failures) < len(groups) and not any(judgement.hit for judgement in said):
+                await spoken.wait()
+                spoken.clear()
+            for task in running:
+                task.cancel()
+        if failures and not any(judgement.hit for judgement in said):
+            raise failures[0]
+        return worst(said)
+
+    async def _examine(self, check: Check, passages: Sequence[Passage]) -> Judgement:
+        key = self._verdicts.key(check, passages)
+        if (known := self._verdicts.get(key)) is not None:
+            return known
+        judgement = await check.examine(passages, self._ask)
+        if not isinstance(judgement, Judgement):
+            raise CheckFault("gave no judgement")
+        self._verdicts.put(key, judgement)
+        return judgement
+
+    async def _vote(self, panel: Panel, passages: Sequence[Passage]) -> Judgement:
+        """All members at once; as soon as the others cannot change it, they are dropped."""
+        said: dict[str, Judgement | None] = {}
+        spoken = asyncio.Event()
+
+        async def one(name: str, member: Check) -> None:
+            judgement: Judgement | None
+            try:
+                judgement = await self.judge(member, passages)
+            except Exception:  # noqa: BLE001 -- a check is a guest: without a judgement it has no vote
+                judgement = None
+            said[name] = judgement if isinstance(judgement, Judgement) else None
+            spoken.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(name, member)) for name, member in panel.members.items()]
+            while panel.decided(said) is None:
+                await spoken.wait()
+                spoken.clear()
+            for task in running:
+                task.cancel()
+        return panel.judgement(dict(said))
+
+
+def judging(check: Check, watch: Watch) -> Judge:
+    """What is to be cut out must be told with its place."""
+    return check.find if watch.rewrites else check.judge
+
+
+def judged(watch: Watch, judgement: object) -> Finding:
+    if not isinstance(judgement, Judgement):
+        raise CheckFault("gave no judgement")
+    return Finding(watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
+
+
+def failed(watch: Watch, error: Exception) -> Finding:
+    """Whatever goes wrong inside a check is a finding, never a crash; its words may hold text, so they stay out."""
+    match error:
+        case TimeoutError():
+            note = "timed out"
+        case CheckFault():
+            note = str(error)
+        case _:
+            note = f"raised {type(error).__name__}"
+            log.error("check_raised", check=watch.name, error=type(error).__name__)
+    return Finding(watch, Outcome.FAILED, note=note)

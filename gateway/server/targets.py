@@ -1,0 +1,204 @@
+"""Calls of checks to models and services, under one failure policy for each target.
+
+A call waits for room, goes if the breaker admits it, is made again after a connection failure or a
+5xx while the deadline and the budget of retries allow it, and tells the breaker what it met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+import structlog
+
+from gateway import __version__
+from gateway.checks.base import Ask, CheckFault, ServiceCall
+from gateway.config.model import House
+from gateway.core.breaker import Breaker, State
+from gateway.core.terms import Document
+from gateway.server.upstream import RETRIED_STATUSES, RetryBudget, Upstream, UpstreamError, open_session
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+ATTEMPTS = 3
+FIRST_WAIT = 0.05  # seconds; doubled for each further attempt, half of it at random
+ROOM = 64  # calls of checks to one target at a time; more wait within their deadline
+MAX_ANSWER = 4 * 1024**2  # bytes
+
+
+class _Lost(Exception):
+    """One attempt failed; the words are safe for a receipt."""
+
+    def __init__(self, words: str, *, again: bool, ill: bool) -> None:
+        super().__init__(words)
+        self.again = again  # another attempt may succeed
+        self.ill = ill  # the target is to blame
+
+
+class Target:
+    """One model or service."""
+
+    def __init__(self, name: str, room: int) -> None:
+        self.name = name
+        self.breaker = Breaker()
+        self._room = asyncio.Semaphore(room)
+        self._budget = RetryBudget()
+
+    async def call(self, attempt: Callable[[], Awaitable[T]], until: float) -> T:
+        """What the attempt gives. Raises CheckFault."""
+        async with self._room:
+            self._budget.earn()
+            for number in range(ATTEMPTS):
+                try:
+                    return await self._once(attempt, until)
+                except _Lost as lost:
+                    wait = FIRST_WAIT * 2**number * random.uniform(0.5, 1)  # noqa: S311 -- spreads retries
+                    last = number + 1 == ATTEMPTS or time.monotonic() + wait >= until
+                    if last or not lost.again or not self._budget.spend():
+                        raise CheckFault(str(lost)) from lost
+                    await asyncio.sleep(wait)
+            raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, attempt: Callable[[], Awaitable[T]], until: float) -> T:
+        if not self.breaker.admits(time.monotonic()):
+            raise CheckFault("not asked: its target keeps failing (breaker open)")
+        try:
+            answer = await attempt()
+        except _Lost as lost:
+            self._met(lost.ill)
+            raise
+        except asyncio.CancelledError:
+            # At its deadline that is the target's fault; before, nobody waited for it any more.
+            if time.monotonic() >= until:
+                self._met(ill=True)
+            else:
+                self.breaker.dropped()
+            raise
+        except BaseException:
+            self.breaker.dropped()
+            raise
+        self._met(ill=False)
+        return answer
+
+    def _met(self, ill: bool) -> None:  # noqa: FBT001
+        before = self.breaker.state
+        if ill:
+            self.breaker.failed(time.monotonic())
+        else:
+            self.breaker.succeeded()
+        if self.breaker.state is not before:
+            say = log.warning if self.breaker.state is State.OPEN else log.info
+            say("breaker", target=self.name, state=str(self.breaker.state))
+
+
+class Targets:
+    """Every target that checks have called so far, and the one session to services."""
+
+    def __init__(self, house: House, upstreams: Mapping[str, Upstream], room: int = ROOM) -> None:
+        self._house = house
+        self._upstreams = upstreams
+        self._room = room
+        self._targets: dict[str, Target] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    def until(self, when: float) -> Ask:
+        """The port for one look, which ends at `when` (monotonic seconds)."""
+        return _Look(self, when)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _target(self, name: str) -> Target:
+        if name not in self._targets:
+            self._targets[name] = Target(name, self._room)
+        return self._targets[name]
+
+    async def ask(self, until: float, endpoint: str, model: str, body: Document) -> Document:
+        route = self._house.route(model)
+        if route is None:
+            raise CheckFault("its model is not known")
+        upstream = self._upstreams[route.upstream]
+
+        async def attempt() -> Document:
+            try:
+                return await upstream.ask(endpoint, route.model, body)
+            except UpstreamError as error:
+                ill = error.retry or error.fault.status >= 500
+                words = f"its model failed: {error.fault.code}"
+                raise _Lost(words, again=error.retry, ill=ill) from error
+
+        return await self._target(f"{route.upstream}/{route.model}").call(attempt, until)
+
+    async def post(self, until: float, call: ServiceCall) -> Any:
+        if self._session is None:
+            self._session = open_session()
+        session = self._session
+        parts = urlsplit(call.url)
+        return await self._target(f"{parts.netloc}{parts.path}").call(lambda: _post(session, call), until)
+
+
+class _Look:
+    """The port of one look."""
+
+    def __init__(self, targets: Targets, until: float) -> None:
+        self._targets = targets
+        self._until = until
+
+    async def __call__(self, endpoint: str, model: str, body: Document) -> Document:
+        return await self._targets.ask(self._until, endpoint, model, body)
+
+    async def post(self, call: ServiceCall) -> Any:
+        return await self._targets.post(self._until, call)
+
+
+async def _post(session: aiohttp.ClientSession, call: ServiceCall) -> Any:
+    """One attempt. The look's deadline is around it. Raises _Lost."""
+    body = orjson.dumps(call.body)
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"outrider/{__version__}",
+        **call.headers,
+    }
+    if call.sign is not None:
+        headers |= call.sign(call.url, body)
+    try:
+        async with session.post(
+            call.url, data=body, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
+        ) as response:
+            if response.status != 200:
+                again = response.status in RETRIED_STATUSES
+                raise _Lost(f"its service answered {response.status}", again=again, ill=again)
+            return _parsed(await _read(response))
+    except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionError):
+        raise _Lost("its service cannot be reached", again=True, ill=True) from None
+    except (aiohttp.ClientError, ValueError):
+        raise _Lost("its service's answer cannot be read", again=False, ill=True) from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_ANSWER:
+            response.close()
+            raise _Lost("its service's answer is too large", again=False, ill=True)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise _Lost("its service's answer is no JSON", again=False, ill=True) from None
