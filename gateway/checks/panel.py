@@ -11,13 +11,31 @@ from gateway.checks.base import Check
 from gateway.core.terms import Judgement, Lane, Passage, Request
 
 
-class Panel(Check):
-    """Made by the loader from `need` and `of`; the race asks the members at once and decides as early as it can."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+class Jury(Check):
+    """A check that others decide: the shell asks its jurors at once and drops the rest when it is decided."""
 
     local: ClassVar[bool] = False
     lane: ClassVar[Lane] = Lane.WINDOW
+
+    def jurors(self) -> Mapping[str, Check]:
+        raise NotImplementedError
+
+    def decided(self, said: Mapping[str, Judgement | None]) -> bool | None:
+        """Whether it is a hit by those that have spoken (None: spoke without a verdict); None: the others may still change it.
+
+        Raises CheckFault where all have spoken and it still is neither.
+        """
+        raise NotImplementedError
+
+    def judgement(self, said: Mapping[str, Judgement | None]) -> Judgement:
+        """What all of them together say."""
+        raise NotImplementedError
+
+
+class Panel(Jury):
+    """Made by the loader from `need` and `of`; the race asks the members at once and decides as early as it can."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
     use: str = "panel"
     need: int
@@ -28,6 +46,9 @@ class Panel(Check):
         bound = {name: member.bound(request) for name, member in self.members.items()}
         same = all(bound[name] is member for name, member in self.members.items())
         return self if same else self.model_copy(update={"members": bound})
+
+    def jurors(self) -> Mapping[str, Check]:
+        return self.members
 
     def models(self) -> tuple[str, ...]:
         return tuple(model for member in self.members.values() for model in member.models())

@@ -11,37 +11,54 @@ OVERLAP = 200  # characters that two neighbours share, so that what matters is w
 SEARCHED = 200  # characters before the end of a piece in which it may end at a border of words
 
 
-def segments(passages: Sequence[Passage], most: int | None, overlap: int = OVERLAP) -> list[tuple[Passage, ...]]:
+Cut = tuple[Passage, int]  # a piece of a passage, and at which character of it the piece begins
+
+
+def segments(
+    passages: Sequence[Passage], most: int | None = None, overlap: int = OVERLAP, *, single: bool = False
+) -> list[tuple[Cut, ...]]:
     """The passages in groups of at most `most` characters, in their order; a longer one is cut.
 
-    Every stretch of `overlap` characters of a passage is whole in one group. None: one group of all.
+    Every stretch of `overlap` characters of a passage is whole in one group, and a group holds at most one piece
+    of a passage. None: one group of all. Single: each passage has groups of its own.
     """
-    if most is None or sum(len(p.text) for p in passages) <= most:
-        return [tuple(passages)]
-    groups: list[tuple[Passage, ...]] = []
-    group: list[Passage] = []
+    if not (single and len(passages) > 1) and (most is None or sum(len(p.text) for p in passages) <= most):
+        return [tuple((p, 0) for p in passages)]
+    most = most if most is not None else sum(len(p.text) for p in passages) + 1
+    groups: list[tuple[Cut, ...]] = []
+    group: list[Cut] = []
     room = most
     for passage in passages:
-        for piece in _pieces(passage.text, most, overlap):
-            if len(piece) > room and group:
+        for begin, piece in _pieces(passage.text, most, overlap):
+            if group and (len(piece) > room or begin or single):
                 groups.append(tuple(group))
                 group, room = [], most
-            group.append(passage if piece == passage.text else replace(passage, text=piece))
+            group.append((passage if piece == passage.text else replace(passage, text=piece), begin))
             room -= len(piece)
     return [*groups, tuple(group)] if group else groups
 
 
-def _pieces(text: str, most: int, overlap: int) -> list[str]:
+def _pieces(text: str, most: int, overlap: int) -> list[tuple[int, str]]:
     overlap = min(overlap, most // 2)
-    pieces: list[str] = []
+    pieces: list[tuple[int, str]] = []
     begin = 0
     while len(text) - begin > most:
         end = begin + most
         border = text.rfind(" ", max(begin + overlap, end - SEARCHED), end)
         end = border if border > begin + overlap else end
-        pieces.append(text[begin:end])
+        pieces.append((begin, text[begin:end]))
         begin = end - overlap
-    return [*pieces, text[begin:]]
+    return [*pieces, (begin, text[begin:])]
+
+
+def moved(judgement: Judgement, group: Sequence[Cut]) -> Judgement:
+    """What was said of pieces, as of the passages that they are from."""
+    begins = {piece.path: begin for piece, begin in group}
+    spans = tuple(
+        span._replace(start=span.start + begins.get(span.path, 0), end=span.end + begins.get(span.path, 0))
+        for span in judgement.spans
+    )
+    return replace(judgement, spans=spans) if spans != judgement.spans else judgement
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.checks.base import Ask, Check, CheckFault
-from gateway.checks.panel import Panel
-from gateway.checks.segments import segments, worst
+from gateway.checks.panel import Jury
+from gateway.checks.segments import Cut, moved, segments, worst
 from gateway.core.terms import Examine, Finding, Judgement, Outcome, Passage, Watch
 from gateway.server.verdicts import Verdicts
 
@@ -59,22 +59,25 @@ class _Look:
         self._verdicts = verdicts
 
     async def judge(self, check: Check, passages: Sequence[Passage]) -> Judgement:
-        if isinstance(check, Panel):
+        if isinstance(check, Jury):
             return await self._vote(check, passages)
         if check.local:
             return await asyncio.to_thread(check.judge, passages)
-        groups = segments(passages, check.most)
+        groups = segments(passages, check.most, single=check.single)
         if len(groups) == 1:
             return await self._examine(check, groups[0])
         return await self._each(check, groups)
 
-    async def _each(self, check: Check, groups: Sequence[Sequence[Passage]]) -> Judgement:
-        """All at once; the first hit decides and drops the rest. One that fails fails the look, unless another hits."""
+    async def _each(self, check: Check, groups: Sequence[Sequence[Cut]]) -> Judgement:
+        """All at once; the first hit drops the rest, unless each hit is to be told with its place.
+
+        A group that fails fails the look, unless another hits.
+        """
         said: list[Judgement] = []
         failures: list[Exception] = []
         spoken = asyncio.Event()
 
-        async def one(group: Sequence[Passage]) -> None:
+        async def one(group: Sequence[Cut]) -> None:
             try:
                 said.append(await self._examine(check, group))
             except Exception as error:  # noqa: BLE001 -- told below, unless a hit has decided
@@ -83,26 +86,27 @@ class _Look:
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(group)) for group in groups]
-            while len(said) + len(failures) < len(groups) and not any(judgement.hit for judgement in said):
+            while len(said) + len(failures) < len(groups) and (check.can_rewrite or not _hit(said)):
                 await spoken.wait()
                 spoken.clear()
             for task in running:
                 task.cancel()
-        if failures and not any(judgement.hit for judgement in said):
+        if failures and (check.can_rewrite or not _hit(said)):
             raise failures[0]
         return worst(said)
 
-    async def _examine(self, check: Check, passages: Sequence[Passage]) -> Judgement:
+    async def _examine(self, check: Check, group: Sequence[Cut]) -> Judgement:
+        passages = tuple(piece for piece, _ in group)
         key = self._verdicts.key(check, passages)
         if (known := self._verdicts.get(key)) is not None:
-            return known
+            return moved(known, group)
         judgement = await check.examine(passages, self._ask)
         if not isinstance(judgement, Judgement):
             raise CheckFault("gave no judgement")
         self._verdicts.put(key, judgement)
-        return judgement
+        return moved(judgement, group)
 
-    async def _vote(self, panel: Panel, passages: Sequence[Passage]) -> Judgement:
+    async def _vote(self, jury: Jury, passages: Sequence[Passage]) -> Judgement:
         """All members at once; as soon as the others cannot change it, they are dropped."""
         said: dict[str, Judgement | None] = {}
         spoken = asyncio.Event()
@@ -117,13 +121,17 @@ class _Look:
             spoken.set()
 
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one(name, member)) for name, member in panel.members.items()]
-            while panel.decided(said) is None:
+            running = [tasks.create_task(one(name, member)) for name, member in jury.jurors().items()]
+            while jury.decided(said) is None:
                 await spoken.wait()
                 spoken.clear()
             for task in running:
                 task.cancel()
-        return panel.judgement(dict(said))
+        return jury.judgement(dict(said))
+
+
+def _hit(said: Sequence[Judgement]) -> bool:
+    return any(judgement.hit for judgement in said)
 
 
 def judging(check: Check, watch: Watch) -> Judge:

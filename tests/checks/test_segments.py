@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.segments import segments, worst
+from gateway.checks.segments import moved, segments, worst
 from gateway.core.terms import Judgement, Passage, Place, Span
 
 TEXTS = st.lists(st.text(alphabet="ab c\u00e9", max_size=120), max_size=6)
@@ -16,8 +16,11 @@ def passages(texts):
 @given(TEXTS, st.integers(10, 60), st.integers(0, 8))
 def test_every_stretch_is_whole_in_one_piece(texts, most, overlap):
     groups = segments(passages(texts), most, overlap)
-    assert all(sum(len(p.text) for p in group) <= most for group in groups)
-    shown = [p for group in groups for p in group]
+    assert all(sum(len(p.text) for p, _ in group) <= most for group in groups)
+    assert all(len({p.path for p, _ in group}) == len(group) for group in groups)
+    whole = {p.path: p.text for p in passages(texts)}
+    assert all(whole[p.path][at : at + len(p.text)] == p.text for group in groups for p, at in group)
+    shown = [p for group in groups for p, _ in group]
     for passage in passages(texts):
         pieces = [p.text for p in shown if p.path == passage.path]
         for at in range(max(1, len(passage.text) - overlap)):
@@ -30,15 +33,21 @@ def test_every_stretch_is_whole_in_one_piece(texts, most, overlap):
 
 def test_what_fits_stays_one():
     told = passages(["one", "two"])
-    assert segments(told, None) == segments(told, 6) == [tuple(told)]
-    assert segments(told, 5) == [(told[0],), (told[1],)]
+    assert segments(told, None) == segments(told, 6) == [tuple((one, 0) for one in told)]
+    assert segments(told, 5) == segments(told, single=True) == [((told[0], 0),), ((told[1], 0),)]
     assert segments([], 5) == [()]
 
 
 def test_a_piece_ends_between_words():
     text = "word " * 300
     (first, *_) = segments(passages([text]), 1000)
-    assert first[0].text.endswith("word")
+    assert first[0][0].text.endswith("word")
+
+
+def test_places_in_pieces_are_places_in_the_passage():
+    group = segments(passages(["x" * 30]), 20, 5)[1]
+    said = moved(Judgement(True, spans=(Span("p0", 0, 3, "a"),)), group)
+    assert said.spans == (Span("p0", 15, 18, "a"),)
 
 
 def test_the_worst_counts():
