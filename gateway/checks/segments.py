@@ -8,6 +8,7 @@ from dataclasses import replace
 from gateway.core.terms import Judgement, Passage
 
 OVERLAP = 200  # characters that two neighbours share, so that what matters is whole in one of them
+JOINED = 2  # characters that may stand between two texts of one call
 SEARCHED = 200  # characters before the end of a piece in which it may end at a border of words
 
 
@@ -22,7 +23,9 @@ def segments(
     Every stretch of `overlap` characters of a passage is whole in one group, and a group holds at most one piece
     of a passage. None: one group of all. Single: each passage has groups of its own.
     """
-    if not (single and len(passages) > 1) and (most is None or sum(len(p.text) for p in passages) <= most):
+    if not (single and len(passages) > 1) and (
+        most is None or sum(len(p.text) + JOINED for p in passages) - JOINED <= most
+    ):
         return [tuple((p, 0) for p in passages)]
     most = most if most is not None else sum(len(p.text) for p in passages) + 1
     groups: list[tuple[Cut, ...]] = []
@@ -34,7 +37,7 @@ def segments(
                 groups.append(tuple(group))
                 group, room = [], most
             group.append((passage if piece == passage.text else replace(passage, text=piece), begin))
-            room -= len(piece)
+            room -= len(piece) + JOINED
     return [*groups, tuple(group)] if group else groups
 
 

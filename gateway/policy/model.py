@@ -27,10 +27,7 @@ PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place
 
 # What the format has and this version does not: refused as "not available".
 KEYS_LATER = frozenset({"context", "history"})
-KINDS_LATER = frozenset(
-    "injection toxicity azure_content_safety bedrock model_armor lakera presidio fms_detector nemo webhook "
-    "criteria".split()
-)
+KINDS_LATER = frozenset({"injection", "toxicity"})
 
 
 def _listed(value: Any) -> Any:

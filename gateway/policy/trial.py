@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.checks.base import Check
-from gateway.checks.panel import Panel
+from gateway.checks.panel import Jury
 from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks
 from gateway.core.terms import (
@@ -101,8 +101,8 @@ def _check_names(policy: Policy, trial: Trial) -> None:
     known = set(policy.entries) | {
         f"{name}.{member}"
         for name, entry in policy.entries.items()
-        if isinstance(entry.check, Panel)
-        for member in entry.check.members
+        if isinstance(entry.check, Jury)
+        for member in entry.check.jurors()
     }
     named = [*trial.given, *trial.fail, *(trial.expect if isinstance(trial.expect, dict) else ())]
     for name in named:
@@ -190,19 +190,19 @@ class _Stage:
     def _judged(self, name: str, check: Check, examine: Examine) -> Finding:
         if name in self._trial.fail:
             return Finding(examine.watch, Outcome.FAILED, note="as the test says")
-        if isinstance(check, Panel):
-            judgement: Judgement = self._panel(name, check, examine)
-        elif name in self._trial.given:
+        if name in self._trial.given:
             judgement = _given(self._trial.given[name])
+        elif isinstance(check, Jury):
+            judgement = self._jury(name, check, examine)
         elif check.local:
             judgement = (check.find if examine.watch.rewrites else check.judge)(examine.passages)
         else:
             raise Unplayable(f"'{name}' asks a model: say under 'given' what it answers")
         return Finding(examine.watch, Outcome.HIT if judgement.hit else Outcome.CLEAR, judgement)
 
-    def _panel(self, name: str, panel: Panel, examine: Examine) -> Judgement:
+    def _jury(self, name: str, jury: Jury, examine: Examine) -> Judgement:
         said: dict[str, Judgement | None] = {}
-        for member, check in panel.members.items():
+        for member, check in jury.jurors().items():
             path = f"{name}.{member}"
             if path in self._trial.fail:
                 said[member] = None
@@ -212,7 +212,7 @@ class _Stage:
                 said[member] = check.judge(examine.passages)
             else:
                 raise Unplayable(f"'{path}' asks a model: say under 'given' what it answers")
-        return panel.judgement(said)
+        return jury.judgement(said)
 
 
 def _given(word: str) -> Judgement:

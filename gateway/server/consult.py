@@ -122,7 +122,7 @@ class _Look:
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(name, member)) for name, member in jury.jurors().items()]
-            while jury.decided(said) is None:
+            while len(said) < len(running) and jury.decided(said) is None:
                 await spoken.wait()
                 spoken.clear()
             for task in running:

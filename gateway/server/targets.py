@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 import structlog
+from yarl import URL
 
 from gateway import __version__
 from gateway.checks.base import Ask, CheckFault, ServiceCall
@@ -170,10 +171,11 @@ async def _post(session: aiohttp.ClientSession, call: ServiceCall) -> Any:
         **call.headers,
     }
     if call.sign is not None:
-        headers |= call.sign(call.url, body)
+        headers |= await asyncio.to_thread(call.sign, call.url, body)
     try:
+        url = URL(call.url, encoded=True)  # as it was signed
         async with session.post(
-            call.url, data=body, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
+            url, data=body, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
         ) as response:
             if response.status != 200:
                 again = response.status in RETRIED_STATUSES

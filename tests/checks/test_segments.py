@@ -33,7 +33,7 @@ def test_every_stretch_is_whole_in_one_piece(texts, most, overlap):
 
 def test_what_fits_stays_one():
     told = passages(["one", "two"])
-    assert segments(told, None) == segments(told, 6) == [tuple((one, 0) for one in told)]
+    assert segments(told, None) == segments(told, 8) == [tuple((one, 0) for one in told)]
     assert segments(told, 5) == segments(told, single=True) == [((told[0], 0),), ((told[1], 0),)]
     assert segments([], 5) == [()]
 
