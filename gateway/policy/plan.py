@@ -133,7 +133,8 @@ def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
         places = frozenset(place for place in entry.places if place.side is side)
         if not places:
             continue
-        before = entry.check.local or common.when == "before"
+        rewrites = common.do in {"mask", "redact"}  # then it must be known before anything goes, and of the very text
+        before = entry.check.local or rewrites or common.when == "before"
         yield Watch(
             f"{policy.name}.{entry.name}",
             side,
@@ -145,7 +146,7 @@ def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
             shadow=mode == "shadow" or head.mode == "shadow",
             timeout=common.timeout or head.defaults.timeout,
             always_asked=entry.check.always_asked,
-            local=entry.check.local,
+            local=entry.check.local or rewrites,
             restore=_restored(common),
         )
 
@@ -161,7 +162,9 @@ def _lane(entry: Entry) -> Lane:
     """As the policy says; else a check that can follow an answer does."""
     if entry.common.stream is not None:
         return Lane(entry.common.stream)
-    return Lane.EXACT if entry.check.follows else entry.check.lane
+    if entry.check.follows:
+        return Lane.EXACT
+    return Lane.WHOLE if entry.common.do in {"mask", "redact"} else entry.check.lane
 
 
 def bound(watch: Watch) -> str:
