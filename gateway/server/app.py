@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -25,6 +26,7 @@ from gateway.server.consult import Counsel
 from gateway.server.cors import PREFLIGHT, Cors
 from gateway.server.fan import FanOut, Pace
 from gateway.server.moderate import moderate
+from gateway.server.plugged import detect, screen
 from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
@@ -36,6 +38,7 @@ from gateway.wire import canonical, errors, models
 from gateway.wire.endpoint import JSON, Endpoint
 from gateway.wire.endpoints import CHAT, ENDPOINTS, MODELS, MODERATIONS
 from gateway.wire.errors import BadRequest
+from gateway.wire.guardrails import CONTENTS, WEBHOOK, contents, contents_answer, webhook
 from gateway.wire.moderations import OWN
 
 log = structlog.get_logger()
@@ -65,6 +68,8 @@ class Gateway:
         for endpoint in ENDPOINTS.values():
             routes[endpoint.method, endpoint.path] = partial(self._answer, endpoint)
         routes["GET", MODELS.path] = self._models
+        routes["POST", WEBHOOK] = self._webhook
+        routes["POST", CONTENTS] = self._contents
         self._routes = routes
         self._paces: dict[str, Pace] = {}
         self._paths = {path for _, path in routes}
@@ -217,9 +222,35 @@ class Gateway:
 
     async def _moderate(self, request: Request, receipt: Receipt) -> web.StreamResponse:
         document = await moderate(request, self.policies, self._counsel, receipt)
-        receipt.decision, receipt.status = "released", 200
-        body = canonical.dump(document)
-        return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
+        receipt.decision = "released"
+        return _json(document, receipt)
+
+    async def _webhook(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+        """Another gateway asks for a verdict, by LiteLLM's contract."""
+        asked = webhook(await self._document(http))
+        receipt.endpoint = "webhook"
+        told = await screen(asked, self.policies, self._counsel, self._mask_key, receipt)
+        return _json(told, receipt)
+
+    async def _contents(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+        """An orchestrator asks for detections, by the contract of its detectors, whose errors have a shape of their own."""
+        try:
+            texts = contents(await self._document(http))
+            receipt.endpoint = "contents"
+            detector = http.headers.get("detector-id", "")
+            found = await detect(detector, texts, self.policies, self._counsel, receipt)
+        except BadRequest as error:
+            receipt.decision = "refused"
+            return _json({"code": error.status, "message": error.message}, receipt, status=error.status)
+        except LookupError as error:
+            receipt.decision = "failed"
+            return _json({"code": 502, "message": f"The check {error} failed."}, receipt, status=502)
+        receipt.decision = "released"
+        return _json(contents_answer(texts, found), receipt)
+
+    async def _document(self, http: web.BaseRequest) -> Document:
+        body = await read_body(http, media={JSON}, max_body=self.settings.max_body, within=self.settings.body_timeout)
+        return await asyncio.to_thread(canonical.parse, body) if len(body) > INLINE else canonical.parse(body)
 
     async def _models(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         """The house's names and the default upstream's models; a path below asks for one of them."""
@@ -292,6 +323,12 @@ class Gateway:
                 param="model",
             )
         return route
+
+
+def _json(document: Any, receipt: Receipt, status: int = 200) -> web.Response:
+    receipt.status = status
+    headers = {**receipt.headers(), "content-type": JSON}
+    return web.Response(status=status, body=canonical.dump(document), headers=headers)
 
 
 def _call(endpoint: Endpoint, request: Request, route: Route, planned: Plan) -> Call:
