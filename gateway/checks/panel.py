@@ -98,6 +98,7 @@ class LocalPanel(Panel):
 
     local: ClassVar[bool] = True
     lane: ClassVar[Lane] = Lane.WHOLE
+    inline: ClassVar[int] = 3_000
 
 
 def panel_of(need: int, members: Mapping[str, Check], **more: Any) -> Panel:

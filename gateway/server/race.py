@@ -169,7 +169,7 @@ class Race:
     def _examine(self, examine: Examine, group: asyncio.TaskGroup) -> None:
         look = self._receipt.look(examine)
         check = self._checks[examine.watch.name]
-        if check.local and sum(len(p.text) for p in examine.passages) <= INLINE:
+        if check.local and sum(len(p.text) for p in examine.passages) <= check.inline:
             finding = look_now(check, examine)
             self._receipt.found(look, finding)
             self._soon.append(Found(finding))

