@@ -15,7 +15,7 @@ import gzip
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,6 @@ from gateway.checks.concepts import QUOTED, Lexicon
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "gateway" / "checks" / "data"
-STRENGTH = 0.02  # of the evidence against the prior that every weight is 0
 LEAST = 5  # texts that a feature must be in
 ROUNDS = 3  # of choosing the worst windows again
 WORST = 3  # windows of a negative text
@@ -43,7 +42,21 @@ class Task(NamedTuple):
     against: frozenset[str]  # classes that may speak against
     left_out: tuple[frozenset[str], ...]  # sources that are held back together, one set after the other
     never: frozenset[str] = frozenset()  # sources that are not trained on: their licence, their kind
+    expected: Mapping[str, float] = {}  # weights before any evidence; all others: 0
+    strength: float = 0.02  # of the evidence against what is expected
 
+
+# There is little data on harm: what the words say by themselves is written down, and the data corrects it.
+TOXIC = {
+    "slur": 3.0, "insult": 1.0, "swear": 0.6, "hatred": 1.2, "threat": 1.0, "weapon": 0.8, "drug": 0.9, "crime": 0.8,
+    "cyber": 0.5, "self": 1.6, "sexual": 1.4, "minor": 0.3, "defamation": 0.8, "help": -0.5,
+    "guide>weapon": 1.5, "guide>drug": 1.5, "guide>crime": 1.3, "act>weapon": 1.5, "act>drug": 1.5, "act>crime": 0.7,
+    "guide>threat": 1.0, "guide>cyber": 0.8, "act>cyber": 0.6, "guide>self": 1.0, "guide>defamation": 1.5,
+    "guide>hatred": 1.0, "guide>insult": 0.8, "guide>sexual": 0.8, "threat>group": 1.5, "threat>you": 1.0,
+    "threat>they": 0.7, "group>insult": 2.0, "insult>group": 1.5, "group>hatred": 1.5, "hatred>group": 2.0,
+    "they>insult": 1.0, "you>insult": 1.5, "you>swear": 1.0, "swear>you": 1.0, "sexual>minor": 2.5,
+    "minor>sexual": 2.5, "group>they": 0.4, "group>threat": 1.0, "crime>they": 0.3,
+}  # fmt: skip
 
 TASKS = {
     "injection": Task(
@@ -68,6 +81,8 @@ TASKS = {
             frozenset({"cse_interpreter", "cse_frr"}),
             frozenset({"openai_moderation", "harmbench_standard", "cse_instruct"}),
         ),
+        expected=TOXIC,
+        strength=0.0003,
     ),
 }  # fmt: skip
 
@@ -108,10 +123,12 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
 class Fitted:
     """Weights by feature."""
 
-    def __init__(self, features: Sequence[str], against: frozenset[str]) -> None:
+    def __init__(self, features: Sequence[str], task: Task) -> None:
         self.features = {feature: at for at, feature in enumerate(features)}
-        self._least = [LOWEST if against & set(feature.split(">")) else 0.0 for feature in features]
-        self.weights, self.bias = np.zeros(len(features)), 0.0
+        self._least = [LOWEST if task.against & set(feature.split(">")) else 0.0 for feature in features]
+        self._expected = np.array([task.expected.get(feature, 0.0) for feature in features])
+        self._strength = task.strength
+        self.weights, self.bias = self._expected.copy(), 0.0
 
     def _matrix(self, windows: Sequence[frozenset[str]]) -> Any:
         columns, ends = [], [0]
@@ -149,14 +166,15 @@ class Fitted:
         def loss(values: Any) -> tuple[float, Any]:
             margin = -sign * (matrix @ values[:count] + values[count])
             slope = -sign * weights / (1 + np.exp(-margin))
-            prior = (values[:count] ** 2).sum() / (2 * STRENGTH)
+            apart = values[:count] - self._expected
+            prior = (apart**2).sum() / (2 * self._strength)
             return (weights * np.logaddexp(0, margin)).sum() + prior, np.r_[
-                matrix.T @ slope + values[:count] / STRENGTH, slope.sum()
+                matrix.T @ slope + apart / self._strength, slope.sum()
             ]
 
         bounds = [(least, None) for least in self._least] + [(None, None)]
         found = minimize(
-            loss, np.zeros(count + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400}
+            loss, np.append(self._expected, 0.0), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 400}
         )
         self.weights, self.bias = found.x[:count], float(found.x[count])
 
@@ -173,7 +191,7 @@ def threshold(negative: Any, rate: float) -> float:
 
 
 def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Fitted:
-    model = Fitted(features, task.against)
+    model = Fitted(features, task)
     model.fit(texts)
     return model
 
@@ -183,7 +201,7 @@ def main(name: str, folder: Path) -> None:
     lexicon = Lexicon(classes, task.triples.split())
     texts = texts_of(name, folder, lexicon)
     seen = Counter(f for text in texts for f in frozenset().union(*text.windows))
-    features = sorted(f for f, count in seen.items() if count >= LEAST)
+    features = sorted({f for f, count in seen.items() if count >= LEAST} | set(task.expected))
     print(f"{len(texts)} texts, {len(features)} features")
     unseen: dict[str, list[float]] = {}  # scores of negative texts by models that were not trained on their source
     figures = []

@@ -18,7 +18,6 @@ from gateway.core.terms import OUTPUT_PLACES, Place
 from gateway.policy import trial
 from gateway.policy.model import (
     KEYS_LATER,
-    KINDS_LATER,
     PLACES,
     Common,
     Entry,
@@ -210,10 +209,7 @@ def _kind(word: Any, base: Loc, source: Source) -> type[Check] | None:
     where = (*base, "use")
     if isinstance(word, str) and word in KINDS:
         return KINDS[word]
-    if word in KINDS_LATER:
-        source.wrong(where, f"the kind '{word}' is not available in this version")
-    else:
-        source.wrong(where, f"there is no kind of check '{word}'{did_you_mean(str(word), KINDS)}")
+    source.wrong(where, f"there is no kind of check '{word}'{did_you_mean(str(word), KINDS)}")
     return None
 
 

@@ -27,7 +27,6 @@ PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place
 
 # What the format has and this version does not: refused as "not available".
 KEYS_LATER = frozenset({"context", "history"})
-KINDS_LATER = frozenset({"toxicity"})
 
 
 def _listed(value: Any) -> Any:

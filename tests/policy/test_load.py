@@ -92,7 +92,7 @@ MISTAKES = [
     ),
     ("policy: p\nchecks: {a: {of: {x: {use: keyword, words: [y]}}}}", ":2:", "did you mean 'keywords'"),
     ("policy: p\nchecks: {a: {do: redact, of: {x: {use: keywords, words: [y]}}}}", ":2:", "can block or flag"),
-    ("policy: p\nchecks: {toxicity: {}}", ":2:10: ", "kind 'toxicity' is not available"),
+    ("policy: p\nchecks: {toxicity: {threshold: 2}}", ":2:", "less than 1"),
     ("policy: p\ntests: [{say: x}]\nchecks: {a: {use: keywords, words: [x]}}", ":2:", "'expect' is missing"),
     (
         "policy: p\nchecks: {a: {use: keywords, words: [x]}}\ntests:\n  - {say: y, expect: pass}\n  - {say: x, expect: pass}",
