@@ -94,9 +94,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: figures told; 2: the data, the check or its settings cannot be used."""
     try:
-        check = _check(args)
-        rows = _rows(args.data)
-        by_source = _judged(check, rows, Place(args.place))
+        check = check_of(args)
+        rows = rows_of(args.data)
+        by_source = judged(check, rows, Place(args.place))
     except (Unusable, PolicyError) as error:
         sys.stderr.write(f"outrider: {error}\n")
         return 2
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> Check:
+def check_of(args: argparse.Namespace) -> Check:
     check: Check
     if args.policies is not None:
         named = {
@@ -132,7 +132,7 @@ def _check(args: argparse.Namespace) -> Check:
     return check
 
 
-def _rows(path: Path) -> list[tuple[str, bool, str]]:
+def rows_of(path: Path) -> list[tuple[str, bool, str]]:
     """(text, positive, source) of every line."""
     try:
         raw = path.read_bytes()
@@ -156,15 +156,15 @@ def _rows(path: Path) -> list[tuple[str, bool, str]]:
     return rows
 
 
-def _judged(check: Check, rows: Sequence[tuple[str, bool, str]], place: Place) -> dict[str, Counts]:
+def judged(check: Check, rows: Sequence[tuple[str, bool, str]], place: Place) -> dict[str, Counts]:
     by_source: dict[str, Counts] = {"all": Counts()}
     with Progress("texts", len(rows)) as progress:
         for number, (text, positive, source) in enumerate(rows, 1):
             started = time.perf_counter()
-            judged = check.judge([Passage("text", place, text)])
+            said = check.judge([Passage("text", place, text)])
             took = time.perf_counter() - started
             for counts in (by_source["all"], by_source.setdefault(source, Counts())):
-                counts.add(positive=positive, found=judged.hit, score=judged.score)
+                counts.add(positive=positive, found=said.hit, score=said.score)
                 counts.seconds += took
                 counts.characters += len(text)
             progress.at(number)
