@@ -59,6 +59,8 @@ _decode = json.JSONDecoder(
 
 
 def _read(body: bytes, most: int = MAX_VALUES) -> Document:
+    if (document := _canonical_already(body, most)) is not None:
+        return document
     if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Malformed("it begins with a byte order mark")
     try:
@@ -76,6 +78,23 @@ def _read(body: bytes, most: int = MAX_VALUES) -> Document:
     _measure(document, most)
     if "\\u" in text:
         _refuse_lone_surrogates(document)
+    return document
+
+
+def _canonical_already(body: bytes, most: int) -> Document | None:
+    """The document whose canonical form these very bytes are: nothing in them can be read in two ways.
+
+    A key that stood twice, a number that is not exact, an escape that stands for something else: the dump would
+    differ from the bytes. Most clients and servers write JSON just so; what does not is read by the strict parser.
+    """
+    try:
+        document = orjson.loads(body)
+        if type(document) is not dict or orjson.dumps(document) != body:
+            return None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter: it is nested too deep to be written
+        return None
+    if len(body) > most or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _measure(document, most)
     return document
 
 

@@ -30,6 +30,7 @@ REFUSED = [
     b"\xff\xfe{\x00}\x00",
     b'{"a":"\xff"}',
     b'{"a":' * 65 + b"1" + b"}" * 65,
+    b'{"a":' + b"[" * 300 + b"]" * 300 + b"}",
     b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     b'{"a":' + b"1" * 5000 + b"}",
     b"{'a':1}",
@@ -96,3 +97,28 @@ def test_any_bytes_are_read_or_refused(body):
     except BadRequest:
         return
     assert orjson.loads(canonical.dump(document)) == json.loads(body)
+
+
+def shape(node):
+    """The types of everything in it, so that 1, 1.0 and true differ."""
+    if isinstance(node, dict):
+        return {key: shape(value) for key, value in node.items()}
+    return [shape(one) for one in node] if isinstance(node, list) else type(node)
+
+
+@given(documents)
+def test_what_is_canonical_already_is_read_as_the_strict_parser_reads_it(document):
+    canonical_form = canonical.dump(canonical.parse(json.dumps(document, ensure_ascii=False).encode()))
+    strict = canonical.parse(b" " + canonical_form)
+    assert canonical.dump(canonical.parse(canonical_form)) == canonical.dump(strict)
+    assert shape(canonical.parse(canonical_form)) == shape(strict)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1,"b":{"c":[1.5,"x"]}}', b'{"a":1,"a":1}', b'{"a": 1}', b'{"a":1.10}', b'{"a":"\\u0041"}']
+)
+def test_only_what_the_dump_repeats_byte_for_byte_takes_the_short_way(body, monkeypatch):
+    taken = []
+    monkeypatch.setattr(canonical, "_decode", lambda text: taken.append(text) or {})
+    canonical.parse(body)
+    assert bool(taken) == (body != b'{"a":1,"b":{"c":[1.5,"x"]}}')
