@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ahocorasick
+import re2
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from gateway.checks.base import Check
 from gateway.checks.following import Automaton, WordScanner, joins
-from gateway.checks.texts import folded, paths
+from gateway.checks.texts import folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
+
+MOST_AT_ONCE = 200  # words for which RE2's set is sure to have room
+_SPACE = r"[\s\x0b\x1c-\x1f\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"  # as str.split
 
 
 class Keywords(Check):
@@ -28,6 +32,7 @@ class Keywords(Check):
 
     _listed: list[str] = PrivateAttr(default_factory=list)
     _found: Any = PrivateAttr(default=None)
+    _any: Any = PrivateAttr(default=None)  # says fast that none of a few words stands in a text
     _excused: Any = PrivateAttr(default=None)
     _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
     _excuses: Any = PrivateAttr(default=None)
@@ -55,6 +60,7 @@ class Keywords(Check):
             lines = Path(name).read_text(encoding="utf-8").splitlines()
             listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
+        self._any = _set_of(listed) if len(listed) <= MOST_AT_ONCE else None
         self._words = Automaton(word for word in listed if word)
         if self.except_:
             excuses = [folded(word) for word in self.except_]
@@ -69,15 +75,28 @@ class Keywords(Check):
         return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
-        hit = [passage for passage in passages if self._stands_in(folded(passage.text))]
+        hit = [passage for passage in passages if self._stands_in(passage.text)]
         return Judgement(bool(hit), ("keywords",) if hit else (), paths=paths(hit))
 
     def _stands_in(self, text: str) -> bool:
+        flat = unspaced(text)
+        if self._any is not None and not self._any.Match(flat):
+            return False
+        text = single_spaced(flat)
         spans = [span for span in _spans(self._found, text) if not self.whole_word or _alone(text, span)]
         if not spans or self._excused is None:
             return bool(spans)
         excuses = list(_spans(self._excused, text))
         return any(not any(a <= start and end <= b for a, b in excuses) for start, end in spans)
+
+
+def _set_of(words: list[str]) -> Any:
+    together = re2.Set.SearchSet(re2.Options())
+    for word in words:
+        if word:
+            together.Add(_SPACE.join(map(re2.escape, word.split())))
+    together.Compile()
+    return together
 
 
 def _automaton(words: list[str]) -> Any:

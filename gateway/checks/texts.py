@@ -61,8 +61,16 @@ def looks(text: str) -> tuple[str, ...]:
 
 def folded(text: str) -> str:
     """For comparing words: case-folded, decomposed, look-alikes as Latin, single spaces, none at the ends."""
-    flat = text.casefold() if text.isascii() else "".join(map(FOLDED.__getitem__, text))
-    return " ".join(flat.split())
+    return single_spaced(unspaced(text))
+
+
+def unspaced(text: str) -> str:
+    """The same, its white space as it is."""
+    return text.casefold() if text.isascii() else "".join(map(FOLDED.__getitem__, text))
+
+
+def single_spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def spoken(passages: Iterable[Passage]) -> list[Passage]:

@@ -9,6 +9,7 @@ from gateway.checks import KINDS
 from gateway.checks.keywords import Keywords
 from gateway.checks.length import Length
 from gateway.checks.regex import Regex
+from gateway.checks.texts import folded
 from gateway.core.terms import Passage, Place
 
 
@@ -54,6 +55,22 @@ def test_keywords(text, hit):
 
 def test_keywords_inside_words_unless_whole_words_are_asked_for():
     assert Keywords(words=["bomb"]).judge(says("bombastic")).hit
+
+
+@given(
+    st.lists(st.text("ab .*(ß\u00a0", min_size=1, max_size=4).filter(lambda w: w.strip()), min_size=1, max_size=4),
+    st.text("abAB .*(ßẞ\u00a0\u2003\n\x1c", max_size=30),
+)
+def test_the_fast_no_of_keywords_is_never_wrong(words, text):
+    """Found is what a plain search finds, one word after the other."""
+    flat = folded(text)
+    assert Keywords(words=words).judge(says(text)).hit == any(folded(word) in flat for word in words)
+
+
+def test_more_keywords_than_the_fast_no_has_room_for():
+    words = [f"word{number}x" for number in range(5000)]
+    assert Keywords(words=words).judge(says("a WORD4321X")).hit
+    assert not Keywords(words=words).judge(says("a word5001x")).hit
 
 
 def test_keywords_from_a_file_beside_the_policy(tmp_path):
