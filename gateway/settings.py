@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,6 @@ from gateway.yamlfile import did_you_mean
 
 PREFIX = "OUTRIDER_"
 LATER = {
-    "ADMIN_HOST": None,
-    "ADMIN_PORT": "0",
-    "ADMIN_TOKEN": None,
     "STATE_URL": "memory://",
     "AUDIT_URL": None,
     "AUDIT_DURABILITY": None,
@@ -58,6 +56,9 @@ class Settings(BaseSettings):
     mask_key: SecretStr | None = Field(
         None, description="key of the placeholders of `do: mask`; replicas share it; default: a new one at each start"
     )
+    admin_host: str = Field("127.0.0.1", description="address of the admin listener: health and metrics")
+    admin_port: int = Field(8081, ge=0, le=65535, description="its port; 0: there is none")
+    admin_token: SecretStr | None = Field(None, description="its bearer token; required where it is not on loopback")
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
 
 
@@ -65,12 +66,26 @@ def load_settings() -> Settings:
     """Read the environment. Raises SettingsError."""
     _refuse_later(os.environ)
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         one = error.errors()[0]
         name = f"{PREFIX}{str(one['loc'][0]).upper()}"
         reason = str(one["msg"]).removeprefix("Value error, ")
         raise SettingsError(f"{name}: {reason}") from None
+    if settings.admin_port and settings.admin_token is None and not _is_loopback(settings.admin_host):
+        raise SettingsError(
+            f"{PREFIX}ADMIN_TOKEN: needed, since {PREFIX}ADMIN_HOST is not an address of this machine only"
+        )
+    if settings.admin_port == settings.port and settings.admin_host == settings.host:
+        raise SettingsError(f"{PREFIX}ADMIN_PORT: is the port of the data listener; 0 is none")
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_later(environment: Mapping[str, str]) -> None:

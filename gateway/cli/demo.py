@@ -73,6 +73,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         settings = load_settings()
+        if "admin_port" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"admin_port": 0})  # a tour needs none
         with tempfile.TemporaryDirectory(prefix="outrider-demo-") as folder:
             house_file, policy_file = Path(folder, "outrider.yaml"), Path(folder, "demo.yaml")
             house_file.write_text(HOUSE, encoding="utf-8")
@@ -104,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
         reason = next((e for e in errors.exceptions if isinstance(e, OSError)), None)
         if reason is None:
             raise
-        sys.stderr.write(f"outrider: cannot listen on {_address(settings)}: {reason.strerror or reason}. ")
-        sys.stderr.write("Is it taken? Choose another with OUTRIDER_PORT.\n")
+        sys.stderr.write(f"outrider: {reason}\n")
         return 2
     return 0
 

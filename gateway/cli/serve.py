@@ -86,8 +86,6 @@ def run_gateway(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        sys.stderr.write(f"outrider: cannot listen on {where}: {error.strerror or error}. ")
-        sys.stderr.write("Is it taken? Choose another with OUTRIDER_PORT.\n")
+        sys.stderr.write(f"outrider: {error}\n")
         return 2
     return 0

@@ -25,6 +25,7 @@ from gateway.server.candidate import Candidate, Part
 from gateway.server.consult import Counsel
 from gateway.server.cors import PREFLIGHT, Cors
 from gateway.server.fan import FanOut, Pace
+from gateway.server.metrics import Metrics
 from gateway.server.moderate import moderate
 from gateway.server.plugged import detect, screen
 from gateway.server.race import Race
@@ -59,6 +60,7 @@ class Gateway:
     upstreams: Mapping[str, Upstream]
     afterwards: Afterwards = field(default_factory=Afterwards)
     keep: Callable[[Receipt], None] = write_receipt
+    metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
     in_flight: int = 0
     refused: tuple[str, ...] = ()  # why the newest policies did not take effect
@@ -76,6 +78,7 @@ class Gateway:
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
         self._targets = Targets(self.house, self.upstreams)
+        self.metrics.watch_breakers(self._targets.states)
         self._counsel = Counsel(self._targets.until)
         self._cors = Cors(self.settings.cors_origins)
 
@@ -89,7 +92,7 @@ class Gateway:
         """Answer one HTTP request. Whatever happens, the client gets OpenAI's shapes and a request id."""
         if http.path in {"/healthz", "/readyz"}:
             return self.health(http)
-        receipt = Receipt(keep=self.keep, cors=self._cors.headers(http.headers))
+        receipt = Receipt(keep=self._kept, cors=self._cors.headers(http.headers))
         self.in_flight += 1
         try:
             return await self._serve(http, receipt)
@@ -110,6 +113,10 @@ class Gateway:
         finally:
             self.in_flight -= 1
             receipt.settle()
+
+    def _kept(self, receipt: Receipt) -> None:
+        self.metrics.count(receipt)
+        self.keep(receipt)
 
     async def _serve(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         if self.draining:

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.server.admin import Admin, watch_loop
 from gateway.server.app import Gateway
 from gateway.server.reload import Reloader
 from gateway.wire import errors
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 HEAD_LIMIT = 65_536  # bytes of one header line; OpenAI documents 64 KiB for all
 BACKLOG = 128
+ADMIN_CONNECTIONS = 64
 KEEPALIVE = 75.0  # seconds
 GRACE_AFTER_DRAIN = 2.0  # seconds that cancelled requests get to end
 
@@ -133,23 +135,47 @@ async def serve(gateway: Gateway, started: Callable[[], None] | None = None, rel
         loop.add_signal_handler(number, stop.set)
     listener = Listener(gateway.handle, head_timeout=settings.header_timeout, most=settings.max_connections)
     runner = web.ServerRunner(listener)
+    admin = web.ServerRunner(
+        Listener(
+            Admin(gateway, settings.admin_token).handle, head_timeout=settings.header_timeout, most=ADMIN_CONNECTIONS
+        )
+    )
     await runner.setup()
+    await admin.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+        await _listen(runner, settings.host, settings.port, "OUTRIDER_PORT")
+        if settings.admin_port:
+            await _listen(admin, settings.admin_host, settings.admin_port, "OUTRIDER_ADMIN_PORT")
         log.info("listening", host=settings.host, port=settings.port)
         if started is not None:
             started()
         async with asyncio.TaskGroup() as group:
+            lag = group.create_task(watch_loop(gateway))
             reloading = None
             if reloader is not None:
                 loop.add_signal_handler(signal.SIGHUP, reloader.ask)
                 reloading = group.create_task(reloader.run(gateway))
             await stop.wait()
+            lag.cancel()
             if reloading is not None:
                 reloading.cancel()
         await _drain(gateway, settings.drain)
     finally:
         await _end(gateway, runner)
+        await admin.cleanup()
+
+
+class Taken(OSError):
+    """An address that cannot be listened on; says which, and the setting that chooses another."""
+
+
+async def _listen(runner: web.ServerRunner, host: str, port: int, setting: str) -> None:
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except OSError as error:
+        raise Taken(
+            f"cannot listen on {host}:{port}: {error.strerror or error}. Is it taken? Choose another with {setting}."
+        ) from None
 
 
 async def _drain(gateway: Gateway, within: float) -> None:

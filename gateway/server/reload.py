@@ -59,12 +59,16 @@ class Reloader:
         except FileError as error:
             gateway.refused = tuple(map(str, error.mistakes))
             log.error("policies_refused", mistakes=gateway.refused)
+            gateway.metrics.reloads.labels("refused").inc()
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with the files, the last good ones stay
             gateway.refused = (f"the policies cannot be read: {type(error).__name__}",)
             log.error("policies_refused", mistakes=gateway.refused)
+            gateway.metrics.reloads.labels("refused").inc()
         else:
             gateway.policies, gateway.refused = policies, ()
             log.info("policies_loaded", policies=[policy.version for policy in policies.policies])
+            gateway.metrics.reloads.labels("loaded").inc()
+        gateway.metrics.refused.set(bool(gateway.refused))
 
     def _seen(self) -> Seen:
         """What the files look like from outside: names, times, sizes."""

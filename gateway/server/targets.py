@@ -117,6 +117,10 @@ class Targets:
         if self._session is not None:
             await self._session.close()
 
+    def states(self) -> list[tuple[str, State]]:
+        """Each target that was called so far, and how its breaker stands."""
+        return [(target.name, target.breaker.state) for target in self._targets.values()]
+
     def _target(self, name: str) -> Target:
         if name not in self._targets:
             self._targets[name] = Target(name, self._room)

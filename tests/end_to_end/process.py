@@ -39,7 +39,8 @@ class Gateway:
             settings.setdefault("policies", folder / "policies")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        env = environment(port=self.port, admin_port=0, config=folder / "outrider.yaml", log_format="json", **settings)
+        settings.setdefault("admin_port", 0)
+        env = environment(port=self.port, config=folder / "outrider.yaml", log_format="json", **settings)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway", *command], env=env, cwd=folder, stderr=subprocess.PIPE, text=True
         )

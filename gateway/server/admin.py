@@ -1,0 +1,55 @@
+"""The admin listener: health and metrics, on an address of its own, never on the data port."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from gateway.server.app import Gateway
+from gateway.wire import errors
+
+EVERY = 0.5  # seconds between two looks at how late the loop is
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Admin:
+    """Answers operators; whoever is not on this machine needs the token."""
+
+    def __init__(self, gateway: Gateway, token: SecretStr | None) -> None:
+        self._gateway = gateway
+        self._token = token.get_secret_value().encode() if token else None
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        if http.path in {"/healthz", "/readyz"}:
+            return self._gateway.health(http)
+        if not self._may(http):
+            return _refused(401, "This listener asks for its token as a bearer.", "invalid_api_key")
+        if http.path != "/metrics":
+            return _refused(404, "This path is not served.", "unknown_url")
+        if http.method not in {"GET", "HEAD"}:
+            return _refused(405, "This endpoint takes GET.", "method_not_allowed")
+        self._gateway.metrics.in_flight.set(self._gateway.in_flight)
+        return web.Response(body=self._gateway.metrics.text(), headers={"content-type": TEXT})
+
+    def _may(self, http: web.BaseRequest) -> bool:
+        if self._token is None:
+            return True
+        kind, _, said = http.headers.get("Authorization", "").partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(said.strip().encode("utf-8", "replace"), self._token)
+
+
+def _refused(status: int, message: str, code: str) -> web.Response:
+    body = errors.error_body(message, kind="invalid_request_error", code=code, param=None)
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+async def watch_loop(gateway: Gateway) -> None:
+    """How late a callback comes that should come now: what anything on the loop costs everybody else."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + EVERY
+        await asyncio.sleep(EVERY)
+        gateway.metrics.lag.observe(max(0.0, loop.time() - due))
