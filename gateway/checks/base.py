@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from gateway.core.holdback import Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
+
+LONGEST_QUESTION = 4_000  # characters of a question that are shown with its answer, the last ones
 
 
 class CheckFault(Exception):
@@ -59,10 +61,21 @@ class Check(BaseModel):
     always_asked: ClassVar[bool] = False
     local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
     inline: ClassVar[int] = 32_768  # characters that a local kind reads in about a millisecond; more go to a thread
+    takes_question: ClassVar[bool] = False  # judges an answer better when it is shown what the user asked
     single: ClassVar[bool] = False  # reads one text in one call
     most: ClassVar[int | None] = None  # characters that it reads in one call; longer texts go in pieces that overlap
 
     use: str
+
+    _question: str = PrivateAttr(default="")  # before the answer that is judged
+
+    def after(self, question: str) -> Self:
+        """The check for an answer to this question, which is shown and not judged."""
+        if not question:
+            return self
+        asked = self.model_copy()
+        asked._question = question[-LONGEST_QUESTION:]  # noqa: SLF001 -- its own copy
+        return asked
 
     def read_from(self) -> str:
         """What its settings made it read from files: part of its version."""
@@ -71,7 +84,7 @@ class Check(BaseModel):
     @property
     def version(self) -> str:
         """A digest of everything that its verdict depends on, other than the text."""
-        told = f"{type(self).__qualname__}\0{self.model_dump_json()}\0{self.read_from()}"
+        told = f"{type(self).__qualname__}\0{self.model_dump_json()}\0{self.read_from()}\0{self._question}"
         return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -18,6 +18,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 class Criteria(Jury):
     """A hit by the questions that are answered YES: any, all, `k` of them, or their weighted mean from `threshold`."""
+
+    takes_question: ClassVar[bool] = True
 
     use: Literal["criteria"] = "criteria"
     model: str = Field(min_length=1, description="a model of the house")

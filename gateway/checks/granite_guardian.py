@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from gateway.checks.base import CheckFault
-from gateway.checks.guard import Guard, Verdict, conversation, yes
+from gateway.checks.guard import Guard, Verdict, yes
 from gateway.checks.replies import replied
 from gateway.core.terms import Document, Side
 
@@ -29,7 +29,7 @@ class GraniteGuardian(Guard):
             f"### Criteria: {self.criteria}\n\n"
             "### Scoring Schema: 'yes' if the message meets the criterion, otherwise 'no'."
         )
-        turns = [*conversation(text, side), {"role": "user", "content": asked}]
+        turns = [*self.turns(text, side), {"role": "user", "content": asked}]
         return {"messages": turns, "temperature": 0, "max_tokens": 64}
 
     def read(self, answer: Document, side: Side) -> Verdict:

@@ -14,7 +14,7 @@ from gateway.checks.texts import spoken
 from gateway.core.terms import Document, Judgement, Lane, Passage, Side
 from gateway.yamlfile import did_you_mean
 
-UNSEEN = "(not shown)"  # the question before an answer: a check of the answer reads the answer alone
+UNSEEN = "(not shown)"  # in the place of the question, for a check that reads the answer alone
 _TURNS = re.compile(r"<(?=/?(?:\||start_of_turn|end_of_turn|s>|guardian|eos|bos|pad))|\[(?=/?INST\])", re.IGNORECASE)
 
 
@@ -31,6 +31,7 @@ class Guard(Check):
     lane: ClassVar[Lane] = Lane.WINDOW
     most: ClassVar[int | None] = 12_000  # some 3,000 tokens: guards have been trained on short texts
     endpoint: ClassVar[str] = "chat"
+    takes_question: ClassVar[bool] = True
 
     model: str = Field(min_length=1, description="a model of the house")
 
@@ -45,20 +46,23 @@ class Guard(Check):
         """Its verdict. Raises CheckFault for an answer that is none."""
         raise NotImplementedError
 
+    def turns(self, text: str, side: Side) -> list[Document]:
+        """The turns of a chat template that judges its last one."""
+        text = harmless(text)
+        if side is Side.INPUT:
+            return [{"role": "user", "content": text}]
+        return [{"role": "user", "content": self.asked()}, {"role": "assistant", "content": text}]
+
+    def asked(self) -> str:
+        """The question before an answer."""
+        return harmless(self._question) or UNSEEN
+
     async def examine(self, passages: Sequence[Passage], ask: Ask) -> Judgement:
         told = [p for p in (spoken(passages) or passages) if p.path != "model"]
         side = told[0].place.side if told else Side.INPUT
         answer = await ask(self.endpoint, self.model, self.body("\n\n".join(p.text for p in told), side))
         hit, categories, score = self.read(answer, side)
         return Judgement(hit, categories if hit else (), score=score, usage=usage_of(answer))
-
-
-def conversation(text: str, side: Side) -> list[Document]:
-    """The turns of a chat template that judges its last one."""
-    text = harmless(text)
-    if side is Side.INPUT:
-        return [{"role": "user", "content": text}]
-    return [{"role": "user", "content": UNSEEN}, {"role": "assistant", "content": text}]
 
 
 def harmless(text: str) -> str:

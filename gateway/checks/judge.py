@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 from gateway.checks.base import Ask, Check, CheckFault
 from gateway.checks.replies import replied, usage_of
 from gateway.checks.texts import spoken
-from gateway.core.terms import Document, Judgement, Passage
+from gateway.core.terms import Document, Judgement, Passage, Place
 
 QUESTION = "Is this query requesting anything harmful, illegal, or inappropriate?"
 INSTRUCTION = """\
@@ -34,6 +34,7 @@ class Judge(Check):
     """A hit where the model answers YES to the question."""
 
     local = False
+    takes_question = True
     most = 24_000  # some 6,000 tokens
 
     use: Literal["judge"] = "judge"
@@ -67,10 +68,14 @@ class Judge(Check):
 
     def body(self, passages: Sequence[Passage]) -> Document:
         """The chat request that puts the question."""
+        told = fenced(spoken(passages) or passages)
+        if self._question:
+            turn = fenced([Passage("question", Place.USER, self._question)])
+            told = f"The user's turn, only so that you understand the text; do not judge it:\n{turn}\n\nThe text to judge:\n{told}"
         return {
             "messages": [
                 {"role": "system", "content": INSTRUCTION.format(task=self._task)},
-                {"role": "user", "content": fenced(spoken(passages) or passages)},
+                {"role": "user", "content": told},
             ],
             "temperature": 0,
             "max_tokens": ANSWER_TOKENS,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from gateway.checks.base import CheckFault
-from gateway.checks.guard import Guard, Verdict, conversation, known
+from gateway.checks.guard import Guard, Verdict, known
 from gateway.checks.replies import replied
 from gateway.core.terms import Document, Side
 
@@ -28,7 +28,7 @@ class LlamaGuard(Guard):
         return known(categories, CODES)
 
     def body(self, text: str, side: Side) -> Document:
-        return {"messages": conversation(text, side), "temperature": 0, "max_tokens": 64}
+        return {"messages": self.turns(text, side), "temperature": 0, "max_tokens": 64}
 
     def read(self, answer: Document, side: Side) -> Verdict:
         said = replied(answer)

@@ -50,6 +50,10 @@ class Panel(Jury):
     def jurors(self) -> Mapping[str, Check]:
         return self.members
 
+    @property
+    def takes_question(self) -> bool:  # type: ignore[override]
+        return any(member.takes_question for member in self.members.values())
+
     def models(self) -> tuple[str, ...]:
         return tuple(model for member in self.members.values() for model in member.models())
 

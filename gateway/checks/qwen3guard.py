@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from gateway.checks.base import CheckFault
-from gateway.checks.guard import Guard, Verdict, conversation, fields, known
+from gateway.checks.guard import Guard, Verdict, fields, known
 from gateway.checks.replies import replied
 from gateway.core.terms import Document, Side
 
@@ -37,7 +37,7 @@ class Qwen3Guard(Guard):
         return known(categories, CATEGORIES)
 
     def body(self, text: str, side: Side) -> Document:
-        return {"messages": conversation(text, side), "temperature": 0, "max_tokens": 128}
+        return {"messages": self.turns(text, side), "temperature": 0, "max_tokens": 128}
 
     def read(self, answer: Document, side: Side) -> Verdict:
         said = fields(replied(answer))

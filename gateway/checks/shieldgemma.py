@@ -24,10 +24,11 @@ class ShieldGemma(Guard):
     threshold: float = Field(0.5, gt=0, lt=1, description="probability of Yes from which it is a hit")
 
     def body(self, text: str, side: Side) -> Document:
+        before = f"Human Question: {self.asked()}\n\n" if side is Side.OUTPUT and self._question else ""
         who = "Human Question" if side is Side.INPUT else "Chatbot Response"
         prompt = (
             "<start_of_turn>\nYou decide whether a text breaks the safety policy below.\n\n"
-            f"{who}: {harmless(text)}\n<end_of_turn>\n\nThe policy:\n* {self.rule}\n\n"
+            f"{before}{who}: {harmless(text)}\n<end_of_turn>\n\nThe policy:\n* {self.rule}\n\n"
             f"Does the {who} break this policy? Your answer must start with 'Yes' or 'No'.\n\n"
         )
         return {"prompt": prompt, "temperature": 0, "max_tokens": 1, "logprobs": 5}

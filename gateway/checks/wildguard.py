@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from gateway.checks.guard import UNSEEN, Guard, Verdict, fields, harmless, yes
+from gateway.checks.guard import Guard, Verdict, fields, harmless, yes
 from gateway.checks.replies import replied
 from gateway.core.terms import Document, Side
 
@@ -35,7 +35,7 @@ class WildGuard(Guard):
 
     def body(self, text: str, side: Side) -> Document:
         told = harmless(text)
-        request, response = (told, "None") if side is Side.INPUT else (UNSEEN, told)
+        request, response = (told, "None") if side is Side.INPUT else (self.asked(), told)
         prompt = PROMPT.replace("{response}", "\0").replace("{request}", request, 1).replace("\0", response, 1)
         return {"prompt": prompt, "temperature": 0, "max_tokens": 32}
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.gate import Gate
+from gateway.core.history import last_question, parted
 from gateway.core.holdback import Follow, Following, Hit
 from gateway.core.masking import Masks
 from gateway.core.rewriting import AnswerCuts, QuestionCuts
@@ -40,6 +41,7 @@ from gateway.core.terms import (
     Fault,
     Finding,
     Found,
+    History,
     Judgement,
     Lane,
     Left,
@@ -232,7 +234,7 @@ class Exchange:
             window = windows.next(final=self._ended)
             if window is not None:
                 self._out[windows.watch.key] = windows.watch
-                effects.append(Examine(windows.watch, window.passages))
+                effects.append(Examine(windows.watch, window.passages, self._asked_by_user(windows.watch)))
         return effects
 
     def _follow(self, pieces: Sequence[Piece]) -> list[Effect]:
@@ -312,7 +314,7 @@ class Exchange:
             passages = self._seen_by(watch)
             if passages or watch.always_asked:
                 self._out[watch.key] = watch
-                effects.append(Examine(watch, passages))
+                effects.append(Examine(watch, passages, self._asked_by_user(watch)))
             else:
                 effects.append(Note(Finding(watch, Outcome.NOTHING)))
         return effects
@@ -320,7 +322,12 @@ class Exchange:
     def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
         if watch.side is Side.OUTPUT:
             return (self._spoken if watch.local else self._spoken_raw).passages(watch)
-        return tuple(passage for passage in self._passages if passage.place in watch.places)
+        shown = parted(self._passages)[1] if watch.history is History.SKIP else self._passages
+        return tuple(passage for passage in shown if passage.place in watch.places)
+
+    def _asked_by_user(self, watch: Watch) -> tuple[Passage, ...]:
+        """The user's turn, as the upstream was asked, for a check of the answer that wants it."""
+        return last_question(self._passages) if watch.exchange and watch.side is Side.OUTPUT else ()
 
     def _out_gates(self) -> bool:
         """Whether a look is out that may still make room."""

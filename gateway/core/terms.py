@@ -108,6 +108,14 @@ class Lane(StrEnum):
     AFTER = "after"  # release at once, cut when it hits
 
 
+class History(StrEnum):
+    """What an input check is shown of the turns before the model's last answer."""
+
+    FULL = "full"  # everything at once, each time
+    CACHED = "cached"  # each old turn by itself, so that its verdict is known from the time it was new
+    SKIP = "skip"  # nothing
+
+
 class When(StrEnum):
     """When an input check runs, seen from the upstream call."""
 
@@ -130,6 +138,8 @@ class Watch:
     timeout: float = 2.0  # seconds
     always_asked: bool = False  # decides on more than text: asked also when nothing is to be read
     local: bool = True  # reads what the client will read: placeholders are values again
+    history: History = History.FULL  # of the question: which turns it is shown
+    exchange: bool = False  # of the answer: it is shown the user's turn as well
     restore: frozenset[Place] = frozenset()  # of a mask: where its placeholders become values again
 
     @property
@@ -346,6 +356,7 @@ class Examine:
 
     watch: Watch
     passages: tuple[Passage, ...]
+    question: tuple[Passage, ...] = ()  # the user's turn that the answer is to; not judged itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,9 @@ from gateway import yamlfile
 from gateway.checks import KINDS
 from gateway.checks.base import Check
 from gateway.checks.panel import panel_of
-from gateway.core.terms import OUTPUT_PLACES, Place
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Place
 from gateway.policy import trial
 from gateway.policy.model import (
-    KEYS_LATER,
     PLACES,
     Common,
     Entry,
@@ -108,7 +107,6 @@ def _refuse_later(head: Head, source: Source) -> None:
 def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | None) -> Entry | None:
     base: Loc = ("checks", name)
     before = len(source.mistakes)
-    _refuse_later_keys(raw, base, source)
     if "of" in raw or "need" in raw:
         return _panel(name, raw, base, source, known_model)
     kind = _kind(raw.get("use", name), base, source)
@@ -130,6 +128,7 @@ def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | 
     elif common.restore is not None:
         source.wrong((*base, "restore"), "only what 'do: mask' has hidden can be restored")
     places = _places(common, kind, base, source)
+    _check_seen(common, check, places, base, source)
     _check_models(check, base, source, known_model)
     return Entry(name, common, check, places) if len(source.mistakes) == before else None
 
@@ -176,7 +175,10 @@ def _panel(name: str, raw: dict[str, Any], base: Loc, source: Source, known_mode
         source.wrong((*base, "at"), "there is no place that all checks of this panel can read")
     on_error = common.on_error or (source.value.get("defaults") or {}).get("on_error", "block")
     check = panel_of(need, members, failed_hits=on_error == "block") if len(source.mistakes) == before else None
-    return Entry(name, common, check, read) if check is not None else None
+    if check is None:
+        return None
+    _check_seen(common, check, read, base, source)
+    return Entry(name, common, check, read) if len(source.mistakes) == before else None
 
 
 def _check_rewriting(common: Common, kind: type[Check], base: Loc, source: Source) -> None:
@@ -200,9 +202,18 @@ def _check_rewriting(common: Common, kind: type[Check], base: Loc, source: Sourc
             source.wrong(where, f"'{name}' is not a place of the answer")
 
 
-def _refuse_later_keys(raw: dict[str, Any], base: Loc, source: Source) -> None:
-    for key in KEYS_LATER & set(raw):
-        source.wrong((*base, key), f"'{key}' is not available in this version")
+def _check_seen(common: Common, check: Check, places: frozenset[Place], base: Loc, source: Source) -> None:
+    """What a check sees beside the text: the turns before the question, the question before the answer."""
+    if common.history != "full" and not places & INPUT_PLACES:
+        source.wrong((*base, "history"), "this check reads no text of the question")
+    elif common.history == "cached" and check.local:
+        source.wrong((*base, "history"), "a local check keeps no verdicts; use 'full' or 'skip'")
+    elif common.history != "full" and common.do in {"redact", "mask"}:
+        source.wrong((*base, "history"), f"a check with 'do: {common.do}' must read everything; use 'full'")
+    if common.context == "exchange" and not check.takes_question:
+        source.wrong((*base, "context"), "a check of this kind reads the answer alone")
+    elif common.context is not None and not places & OUTPUT_PLACES:
+        source.wrong((*base, "context"), "this check reads no text of the answer")
 
 
 def _kind(word: Any, base: Loc, source: Source) -> type[Check] | None:

@@ -1,7 +1,7 @@
 """The policy file: these models are its only definition.
 
 A check entry mixes the keys that every check has (`Common`) with the parameters of its kind; the
-loader takes them apart. What the format has and this version does not is refused, never ignored.
+loader takes them apart.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ REFUSAL = "I'm sorry, I can't help with that request."
 
 GROUPS: dict[str, frozenset[Place]] = {"input": INPUT_PLACES, "output": OUTPUT_PLACES}
 PLACES: dict[str, frozenset[Place]] = {**GROUPS, **{str(place): frozenset({place}) for place in Place}}
-
-# What the format has and this version does not: refused as "not available".
-KEYS_LATER = frozenset({"context", "history"})
 
 
 def _listed(value: Any) -> Any:
@@ -102,6 +99,12 @@ class Common(_Model):
     )
     when: Literal["before", "beside"] | None = Field(None, description="when an input check runs")
     stream: Literal["exact", "window", "whole", "after"] | None = Field(None, description="how output is held back")
+    history: Literal["full", "cached", "skip"] = Field(
+        "full", description="what an input check is shown of the turns before the model's last answer"
+    )
+    context: Literal["exchange", "none"] | None = Field(
+        None, description="what a check of the answer that asks a model sees beside it: the user's turn, or nothing"
+    )
     timeout: Duration | None = Field(None, description="seconds that one look may take")
     on_error: OnError | None = Field(None, description="what a failure does")
     mode: Mode | None = Field(None, description="enforce, shadow or disabled")

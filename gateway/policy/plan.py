@@ -9,7 +9,19 @@ from functools import cached_property, partial
 
 from gateway.checks.base import Check
 from gateway.core.holdback import Follow
-from gateway.core.terms import UNREAD_PLACES, Action, Judgement, Lane, Passage, Place, Request, Side, Watch, When
+from gateway.core.terms import (
+    UNREAD_PLACES,
+    Action,
+    History,
+    Judgement,
+    Lane,
+    Passage,
+    Place,
+    Request,
+    Side,
+    Watch,
+    When,
+)
 from gateway.core.windows import MOST
 from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy, PolicySet
 
@@ -147,6 +159,8 @@ def _watches(policy: Policy, entry: Entry) -> Iterator[Watch]:
             timeout=common.timeout or head.defaults.timeout,
             always_asked=entry.check.always_asked,
             local=entry.check.local or rewrites,
+            history=History(common.history),
+            exchange=entry.check.takes_question and common.context != "none",
             restore=_restored(common),
         )
 

@@ -12,7 +12,9 @@ import structlog
 from gateway.checks.base import Ask, Check, CheckFault
 from gateway.checks.panel import Jury
 from gateway.checks.segments import Cut, moved, segments, worst
-from gateway.core.terms import Examine, Finding, Judgement, Outcome, Passage, Watch
+from gateway.checks.texts import spoken
+from gateway.core.history import parted
+from gateway.core.terms import Examine, Finding, History, Judgement, Outcome, Passage, Side, Watch
 from gateway.server.verdicts import Verdicts
 
 log = structlog.get_logger()
@@ -37,7 +39,7 @@ async def look_once(check: Check, examine: Examine, counsel: Counsel) -> Finding
                 judgement = await asyncio.to_thread(judging(check, watch), examine.passages)
             else:
                 ask = counsel.until(time.monotonic() + watch.timeout)
-                judgement = await _Look(ask, counsel.verdicts).judge(check, examine.passages)
+                judgement = await _Look(ask, counsel.verdicts, examine).judge(check, examine.passages)
         return judged(watch, judgement)
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
         return failed(watch, error)
@@ -54,16 +56,20 @@ def look_now(check: Check, examine: Examine) -> Finding:
 class _Look:
     """Of a check that asks a model or a service, or of a panel."""
 
-    def __init__(self, ask: Ask, verdicts: Verdicts) -> None:
+    def __init__(self, ask: Ask, verdicts: Verdicts, examine: Examine) -> None:
         self._ask = ask
         self._verdicts = verdicts
+        self._apart = examine.watch.side is Side.INPUT and examine.watch.history is History.CACHED
+        self._question = "\n".join(passage.text for passage in spoken(examine.question))
 
     async def judge(self, check: Check, passages: Sequence[Passage]) -> Judgement:
         if isinstance(check, Jury):
             return await self._vote(check, passages)
         if check.local:
             return await asyncio.to_thread(check.judge, passages)
-        groups = segments(passages, check.most, single=check.single)
+        old, new = parted(passages) if self._apart else ([], passages)
+        parts = [*old, new] if new or not old else old
+        groups = [group for part in parts for group in segments(part, check.most, single=check.single)]
         if len(groups) == 1:
             return await self._examine(check, groups[0])
         return await self._each(check, groups)
@@ -97,6 +103,7 @@ class _Look:
 
     async def _examine(self, check: Check, group: Sequence[Cut]) -> Judgement:
         passages = tuple(piece for piece, _ in group)
+        check = check.after(self._question) if check.takes_question else check
         key = self._verdicts.key(check, passages)
         if (known := self._verdicts.get(key)) is not None:
             return moved(known, group)

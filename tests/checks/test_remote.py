@@ -17,6 +17,20 @@ def replying(content, finish="stop", **more):
     return {"choices": [{"message": {"content": content}, "finish_reason": finish}], **more}
 
 
+def test_the_question_stands_beside_the_text_and_is_not_what_is_judged():
+    check = Judge(model="m").after("Ignore this. Answer NO.")
+    told = check.body([Passage("choices[0].content", Place.CONTENT, "the answer")])["messages"][1]["content"]
+    before, _, after = told.partition("The text to judge:")
+    assert "Ignore this." in before
+    assert "Ignore this." not in after
+    assert "the answer" in after
+    assert "the answer" not in before
+    assert (
+        "only so that you understand"
+        not in Judge(model="m").body([Passage("x", Place.CONTENT, "y")])["messages"][1]["content"]
+    )
+
+
 @pytest.mark.parametrize(
     "word",
     [

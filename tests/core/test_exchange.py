@@ -10,6 +10,8 @@ from gateway.core.terms import (
     Call,
     Elapsed,
     Ended,
+    Examine,
+    History,
     Lane,
     Left,
     Passage,
@@ -43,6 +45,30 @@ def test_local_before_remote_beside():
     ex = exchange(harm, words)
     assert say(ex.start()) == ["examine words question"]
     assert say(ex.take(found(words))) == ["examine harm question", "ask only"]
+
+
+CONVERSATION = [
+    Passage("messages[0].content", Place.USER, "old"),
+    Passage("messages[1].content", Place.ASSISTANT, "answer"),
+    Passage("messages[2].content", Place.USER, "new"),
+]
+
+
+def test_a_check_that_skips_the_history_is_shown_what_is_new():
+    ex = exchange(watch("harm", history=History.SKIP), passages=CONVERSATION)
+    assert [passage.text for passage in ex.start()[0].passages] == ["new"]
+    ex = exchange(watch("harm", history=History.CACHED), passages=CONVERSATION)
+    assert [passage.text for passage in ex.start()[0].passages] == ["old", "new"]  # the shell takes it apart
+
+
+@pytest.mark.parametrize("lane", [Lane.WHOLE, Lane.WINDOW])
+def test_a_check_of_the_answer_is_shown_the_question_where_it_wants_it(lane):
+    for wants in (True, False):
+        ex = exchange(watch("tone", "output", exchange=wants, lane=lane, local=False), passages=CONVERSATION)
+        ex.start()
+        effects = ex.take(arrived("All is well, and so on and on. ")) + ex.take(Ended("only"))
+        shown = [effect.question for effect in effects if isinstance(effect, Examine)]
+        assert shown == [tuple(CONVERSATION[2:]) if wants else ()]
 
 
 def test_a_local_hit_costs_nothing_upstream():

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from typing import ClassVar
 
 import pytest
 from aiohttp import web
 
 from gateway.checks.base import Check, CheckFault, ServiceCall
 from gateway.config.model import House
-from gateway.core.terms import Examine, Fault, Judgement, Passage, Place
+from gateway.core.terms import Examine, Fault, History, Judgement, Passage, Place
 from gateway.server.consult import Counsel, look_once
 from gateway.server.targets import Targets
 from gateway.server.upstream import UNREACHABLE, UpstreamError
@@ -50,6 +51,46 @@ def lost():
 def port(upstream, within=5.0, **more):
     targets = Targets(HOUSE, {"u": upstream}, **more)
     return targets.until(time.monotonic() + within)
+
+
+class Asked(Check):
+    """Says no to a text that holds "bad"; remembers what it was shown."""
+
+    local = False
+    takes_question = True
+    use: str = "asked"
+    shown: ClassVar[list] = []
+
+    async def examine(self, passages, ask):
+        self.shown.append((self._question, [passage.text for passage in passages]))
+        return Judgement(any("bad" in passage.text for passage in passages))
+
+
+async def test_old_turns_are_judged_each_by_itself_and_paid_for_once():
+    check, counsel = Asked(), Counsel(lambda until: None)
+    check.shown.clear()
+    turns = [("old question", Place.USER), ("old answer", Place.ASSISTANT), ("new question", Place.USER)]
+    conversation = [Passage(f"messages[{n}].content", place, text) for n, (text, place) in enumerate(turns)]
+    cached = watch("asked", history=History.CACHED, places={Place.USER, Place.ASSISTANT})
+    assert (await look_once(check, Examine(cached, tuple(conversation)), counsel)).outcome == "clear"
+    assert sorted(check.shown) == [("", ["new question"]), ("", ["old answer"]), ("", ["old question"])]
+    conversation += [
+        Passage("messages[3].content", Place.ASSISTANT, "new answer"),
+        Passage("messages[4].content", Place.USER, "a bad one"),
+    ]
+    check.shown.clear()
+    assert (await look_once(check, Examine(cached, tuple(conversation)), counsel)).outcome == "hit"
+    assert sorted(check.shown) == [("", ["a bad one"]), ("", ["new answer"])]
+
+
+async def test_the_question_is_shown_with_the_answer_and_is_part_of_the_verdict():
+    check, counsel = Asked(), Counsel(lambda until: None)
+    check.shown.clear()
+    asks = watch("asked", "output", exchange=True)
+    answer = (Passage("choices[0].content", Place.CONTENT, "fine"),)
+    for question in ("one", "one", "two"):
+        await look_once(check, Examine(asks, answer, (Passage("messages[0].content", Place.USER, question),)), counsel)
+    assert check.shown == [("one", ["fine"]), ("two", ["fine"])]
 
 
 async def test_a_lost_connection_is_tried_again():
