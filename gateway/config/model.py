@@ -11,7 +11,7 @@ from gateway.fanout.base import Strategy
 from gateway.units import Duration
 
 PASSTHROUGH = "passthrough"
-LATER = {"keys": "keys", "prices": "prices"}
+LATER = frozenset({"keys"})
 MODEL_LATER = frozenset("fallbacks balance".split())
 
 
@@ -69,6 +69,13 @@ class Model(_Model):
     model: str = Field(min_length=1)
 
 
+class Price(_Model):
+    """USD for a million tokens."""
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
 class Fan(_Model):
     """A virtual model: a strategy over other models."""
 
@@ -80,6 +87,7 @@ class House(_Model):
     upstreams: dict[str, UpstreamSettings] = Field(min_length=1)
     default_upstream: str | None = None
     models: dict[str, Model] = {}
+    prices: dict[str, Price] = Field({}, description="by a model's name, as the upstream knows it or as clients do")
     fans: dict[str, Fan] = Field({}, exclude=True, description="virtual models: entries of `models` with a strategy")
 
     @property
@@ -90,6 +98,12 @@ class House(_Model):
     def traps(self) -> list[str]:
         """What is meant so hardly ever, of every virtual model."""
         return [f"models.{name}: {trap}" for name, fan in self.fans.items() for trap in fan.strategy.traps()]
+
+    def price(self, model: str) -> Price | None:
+        """Of a model, by the name that the upstream knows it by, or by one that clients use for it."""
+        if (found := self.prices.get(model)) is not None:
+            return found
+        return next((self.prices[n] for n, one in self.models.items() if one.model == model and n in self.prices), None)
 
     def route(self, model: str) -> Route | None:
         """Where a model is served; None: not at all."""

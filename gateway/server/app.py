@@ -32,6 +32,7 @@ from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
 from gateway.server.release import Release, cut
+from gateway.server.spending import dollars
 from gateway.server.targets import Targets
 from gateway.server.upstream import Upstream
 from gateway.settings import Settings
@@ -115,6 +116,8 @@ class Gateway:
             receipt.settle()
 
     def _kept(self, receipt: Receipt) -> None:
+        for call in receipt.calls:
+            call.usd = dollars(call.usage, self.house.price(call.model)) if self.house.prices else None
         self.metrics.count(receipt)
         self.keep(receipt)
 

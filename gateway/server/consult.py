@@ -15,6 +15,7 @@ from gateway.checks.segments import Cut, moved, segments, worst
 from gateway.checks.texts import spoken
 from gateway.core.history import parted
 from gateway.core.terms import Examine, Finding, History, Judgement, Outcome, Passage, Side, Watch
+from gateway.server.spending import Spent
 from gateway.server.verdicts import Verdicts
 
 log = structlog.get_logger()
@@ -26,19 +27,19 @@ Judge = Callable[[Sequence[Passage]], Judgement]
 class Counsel:
     """What a look that leaves the process needs: a port to ask through until a moment, and the verdicts kept."""
 
-    until: Callable[[float], Ask]  # monotonic seconds
+    until: Callable[[float, Spent], Ask]  # monotonic seconds
     verdicts: Verdicts = field(default_factory=Verdicts)
 
 
-async def look_once(check: Check, examine: Examine, counsel: Counsel) -> Finding:
-    """Ask one check, within its deadline."""
+async def look_once(check: Check, examine: Examine, counsel: Counsel, spent: Spent | None = None) -> Finding:
+    """Ask one check, within its deadline. What it costs goes to `spent`, also when it fails or is dropped."""
     watch = examine.watch
     try:
         async with asyncio.timeout(watch.timeout):
             if check.local:
                 judgement = await asyncio.to_thread(judging(check, watch), examine.passages)
             else:
-                ask = counsel.until(time.monotonic() + watch.timeout)
+                ask = counsel.until(time.monotonic() + watch.timeout, Spent() if spent is None else spent)
                 judgement = await _Look(ask, counsel.verdicts, examine).judge(check, examine.passages)
         return judged(watch, judgement)
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding

@@ -102,12 +102,14 @@ class Metrics:
         found, name = look.finding, look.watch.name
         verdict = str(found.outcome) if found is not None else "dropped" if look.dropped else "unfinished"
         self.checks.labels(name, str(look.watch.side), verdict).inc()
+        if (tokens := look.spent.tokens.get("total_tokens")) is not None:
+            self.check_tokens.labels(name).inc(tokens)
+        if look.spent.usd is not None:
+            self.check_usd.labels(name).inc(look.spent.usd)
         if found is None:
             return
         if found.outcome is Outcome.FAILED and look.watch.fails_open:
             self.failed_open.labels(name).inc()
-        if found.judgement is not None and found.judgement.usage:
-            self.check_tokens.labels(name).inc(found.judgement.usage.get("total_tokens", 0))
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -180,13 +180,13 @@ class Race:
             self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
 
     async def _look(self, examine: Examine, look: Look) -> None:
-        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel)
+        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
         self._receipt.found(look, finding)
         await self._mailbox.put(Found(finding))
 
     async def _late_look(self, examine: Examine, look: Look) -> None:
         try:
-            finding = await look_once(self._checks[examine.watch.name], examine, self._counsel)
+            finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
             self._receipt.found(look, finding)
         finally:
             self._receipt.late_ended()

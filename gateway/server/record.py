@@ -19,6 +19,7 @@ import structlog
 
 from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
 from gateway.core.verdict import strongest
+from gateway.server.spending import Spent
 from gateway.server.upstream import CallRecord
 from gateway.wire.fields import KEYS
 
@@ -47,6 +48,7 @@ class Look:
     ended: float | None = None
     finding: Finding | None = None
     dropped: bool = False
+    spent: Spent = field(default_factory=Spent)
     of: str = ""  # the call of a fan-out whose answer it read
 
     def line(self, since: float) -> dict[str, Any]:
@@ -64,6 +66,10 @@ class Look:
             said["call"] = self.of
         if self.watch.shadow:
             said["shadow"] = True
+        if self.spent.tokens:
+            said["usage"] = dict(self.spent.tokens)
+        if self.spent.usd is not None:
+            said["usd"] = round(self.spent.usd, 8)
         if found is None:
             return said
         if found.outcome is Outcome.FAILED:
@@ -83,8 +89,6 @@ def _judged(finding: Finding) -> dict[str, Any]:
         said["score"] = round(judged.score, 4)
     if judged.note:
         said["note"] = judged.note
-    if judged.usage:
-        said["usage"] = dict(judged.usage)
     return said
 
 
@@ -208,6 +212,8 @@ class Receipt:
             said["end_ms"] = _ms(call.ended - self.started)
         if call.usage:
             said["usage"] = _numbers(call.usage)
+        if call.usd is not None:
+            said["usd"] = round(call.usd, 8)
         return said
 
     def hidden(self) -> float:

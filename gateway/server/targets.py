@@ -23,6 +23,7 @@ from gateway.checks.base import Ask, CheckFault, ServiceCall
 from gateway.config.model import House
 from gateway.core.breaker import Breaker, State
 from gateway.core.terms import Document
+from gateway.server.spending import Spent
 from gateway.server.upstream import RETRIED_STATUSES, RetryBudget, Upstream, UpstreamError, open_session
 
 log = structlog.get_logger()
@@ -109,9 +110,9 @@ class Targets:
         self._targets: dict[str, Target] = {}
         self._session: aiohttp.ClientSession | None = None
 
-    def until(self, when: float) -> Ask:
-        """The port for one look, which ends at `when` (monotonic seconds)."""
-        return _Look(self, when)
+    def until(self, when: float, spent: Spent | None = None) -> Ask:
+        """The port for one look, which ends at `when` (monotonic seconds); what it costs goes to `spent`."""
+        return _Look(self, when, Spent() if spent is None else spent)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -126,7 +127,7 @@ class Targets:
             self._targets[name] = Target(name, self._room)
         return self._targets[name]
 
-    async def ask(self, until: float, endpoint: str, model: str, body: Document) -> Document:
+    async def ask(self, until: float, spent: Spent, endpoint: str, model: str, body: Document) -> Document:
         route = self._house.route(model)
         if route is None:
             raise CheckFault("its model is not known")
@@ -134,7 +135,10 @@ class Targets:
 
         async def attempt() -> Document:
             try:
-                return await upstream.ask(endpoint, route.model, body)
+                answer = await upstream.ask(endpoint, route.model, body)
+                usage = answer.get("usage")
+                spent.add(usage if isinstance(usage, dict) else None, self._house.price(route.model))
+                return answer
             except UpstreamError as error:
                 ill = error.retry or error.fault.status >= 500
                 words = f"its model failed: {error.fault.code}"
@@ -153,12 +157,13 @@ class Targets:
 class _Look:
     """The port of one look."""
 
-    def __init__(self, targets: Targets, until: float) -> None:
+    def __init__(self, targets: Targets, until: float, spent: Spent) -> None:
         self._targets = targets
         self._until = until
+        self._spent = spent
 
     async def __call__(self, endpoint: str, model: str, body: Document) -> Document:
-        return await self._targets.ask(self._until, endpoint, model, body)
+        return await self._targets.ask(self._until, self._spent, endpoint, model, body)
 
     async def post(self, call: ServiceCall) -> Any:
         return await self._targets.post(self._until, call)

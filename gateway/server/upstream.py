@@ -94,6 +94,7 @@ class CallRecord:
     first_delta: float | None = None
     ended: float | None = None
     usage: Document | None = None
+    usd: float | None = None  # what it cost, where prices are configured
     cancelled: bool = False
     headers: dict[str, str] = field(default_factory=dict)  # of the answer: validated, rendered anew
 

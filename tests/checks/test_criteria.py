@@ -80,7 +80,7 @@ def asking(**answers):
             await asyncio.sleep(30)
         return {"choices": [{"message": {"content": answers[name]}}], "usage": {"total_tokens": 2}}
 
-    return asked, Counsel(lambda _until: ask)
+    return asked, Counsel(lambda *_: ask)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gateway.core.terms import Examine, Judgement, Passage, Place
 from gateway.server.consult import Counsel, look_now, look_once
 from tests.world import watch
 
-NOBODY = Counsel(lambda _until: None)
+NOBODY = Counsel(lambda *_: None)
 SHOWN = (Passage("p", Place.USER, "SECRETTEXT"),)
 
 

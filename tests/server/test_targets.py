@@ -67,7 +67,7 @@ class Asked(Check):
 
 
 async def test_old_turns_are_judged_each_by_itself_and_paid_for_once():
-    check, counsel = Asked(), Counsel(lambda until: None)
+    check, counsel = Asked(), Counsel(lambda *_: None)
     check.shown.clear()
     turns = [("old question", Place.USER), ("old answer", Place.ASSISTANT), ("new question", Place.USER)]
     conversation = [Passage(f"messages[{n}].content", place, text) for n, (text, place) in enumerate(turns)]
@@ -84,7 +84,7 @@ async def test_old_turns_are_judged_each_by_itself_and_paid_for_once():
 
 
 async def test_the_question_is_shown_with_the_answer_and_is_part_of_the_verdict():
-    check, counsel = Asked(), Counsel(lambda until: None)
+    check, counsel = Asked(), Counsel(lambda *_: None)
     check.shown.clear()
     asks = watch("asked", "output", exchange=True)
     answer = (Passage("choices[0].content", Place.CONTENT, "fine"),)
