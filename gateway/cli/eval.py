@@ -15,6 +15,7 @@ import orjson
 
 from gateway.checks import KINDS
 from gateway.checks.base import Check
+from gateway.cli.plot import curve, recall_at, roc
 from gateway.cli.progress import Progress
 from gateway.core.terms import Passage, Place
 from gateway.policy.load import PolicyError, load_policies
@@ -47,6 +48,7 @@ class Counts:
     def figures(self) -> dict[str, Any]:
         precision = _part(self.hit, self.hit + self.false)
         recall = _part(self.hit, self.hit + self.missed)
+        points = curve(self.scores)
         both = precision is not None and recall is not None and precision + recall > 0
         return {
             "texts": self.hit + self.missed + self.false + self.clear,
@@ -55,6 +57,8 @@ class Counts:
             "f1": 2 * precision * recall / (precision + recall) if both and precision and recall else None,
             "false_positive_rate": _part(self.false, self.false + self.clear),
             "roc_auc": auc(self.scores),
+            "recall_at_1%": recall_at(points, 0.01),
+            "recall_at_0.1%": recall_at(points, 0.001),
             "ms_per_kb": self.seconds * 1000 / (self.characters / 1024) if self.characters else None,
         }
 
@@ -87,6 +91,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", required=True, help="a kind, or policy.check with --policies")
     parser.add_argument("--policies", type=Path, help="a folder or file that holds the check")
     parser.add_argument("--settings", default="{}", help="settings of the kind, as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the ROC curve of a check that scores")
     parser.add_argument("--place", default="user", choices=sorted(map(str, Place)), help="where the texts stand")
     parser.add_argument("--json", action="store_true")
 
@@ -97,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         check = check_of(args)
         rows = rows_of(args.data)
         by_source = judged(check, rows, Place(args.place))
+        if args.plot is not None:
+            draw(args.plot, args.check, by_source["all"])
     except (Unusable, PolicyError) as error:
         sys.stderr.write(f"outrider: {error}\n")
         return 2
@@ -106,6 +113,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_table(told))
     return 0
+
+
+def draw(path: Path, title: str, counts: Counts) -> None:
+    """The ROC curve of all texts. Raises Unusable."""
+    points = curve(counts.scores)
+    if path.suffix != ".svg":
+        raise Unusable("--plot writes SVG; name a file that ends in .svg")
+    if not points:
+        raise Unusable("--plot needs a check that scores, and texts of both kinds")
+    rate, recall = _part(counts.false, counts.false + counts.clear), _part(counts.hit, counts.hit + counts.missed)
+    works_at = None if rate is None or recall is None else (rate, recall)
+    try:
+        path.write_text(roc(title, points, works_at), encoding="utf-8")
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror or error}") from None
 
 
 def check_of(args: argparse.Namespace) -> Check:
