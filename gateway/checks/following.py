@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import re._constants as sre
 import re._parser as parser
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import re2
 
@@ -232,6 +233,68 @@ def _all_begun(patterns: Sequence[tuple[str, str]], options: Any) -> Any:
     return re2.compile(f"{flags}(?:{begun})\\z", quiet)
 
 
+class Encoded:
+    """A text as RE2 reads it. It is encoded once: per match it would cost the whole text again.
+
+    Places are asked for roughly from left to right, each at the cost of the way from the last one.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.data = text.encode("utf-8", "replace")
+        self._same = len(self.data) == len(text)  # every character is one byte
+        self._text = text
+        self._byte = self._character = 0
+
+    def character(self, byte: int) -> int:
+        """Which character begins at this byte."""
+        if self._same:
+            return byte
+        if byte >= self._byte:
+            self._character += len(self.data[self._byte : byte].decode())
+        else:
+            self._character -= len(self.data[byte : self._byte].decode())
+        self._byte = byte
+        return self._character
+
+    def byte(self, character: int) -> int:
+        """At which byte this character begins."""
+        return character if self._same else len(self._text[:character].encode("utf-8", "replace"))
+
+    def next(self, byte: int) -> int:
+        """The first place from this one on at which a character begins."""
+        while byte < len(self.data) and self.data[byte] & 0xC0 == 0x80:
+            byte += 1
+        return byte
+
+
+class Match(NamedTuple):
+    """What a pattern matches, and what of it is the hit, in characters."""
+
+    begin: int
+    end: int
+    start: int
+    stop: int
+
+
+class Outermost:
+    """Which spans are not inside one that was kept before: a staircase of starts and ends, both rising."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def keeps(self, start: int, end: int) -> bool:
+        """Keep it, unless another holds it."""
+        place = bisect_right(self._starts, start)
+        if place and self._ends[place - 1] >= end:
+            return False
+        if place and self._starts[place - 1] == start:
+            place -= 1
+        over = bisect_right(self._ends, end, place)
+        self._starts[place:over], self._ends[place:over] = [start], [end]
+        return True
+
+
 class PatternScanner:
     """Follows a text for patterns, in the text itself."""
 
@@ -277,14 +340,14 @@ class PatternScanner:
         if hold <= self._from:
             return []
         hits: list[tuple[int, Hit]] = []
-        for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ()):
-            for match in self._matches(number, max(self._from, self._next[number] - self.base)):
-                if match.start() >= hold:
+        encoded = Encoded(self.buffer)
+        for number in sorted(self._patterns.together.Match(encoded.data) or ()):
+            for match in self._matches(encoded, number, max(self._from, self._next[number] - self.base)):
+                if match.begin >= hold:
                     break
-                start, end = value_of(match)
-                hit = Hit(self.base + start, self.base + end, self._patterns.names[number])
-                hits.append((self.base + match.start(), hit))
-                self._next[number] = self.base + match.end()
+                hit = Hit(self.base + match.start, self.base + match.stop, self._patterns.names[number])
+                hits.append((self.base + match.begin, hit))
+                self._next[number] = self.base + match.end
         return self._outermost(hits)
 
     def _outermost(self, hits: list[tuple[int, Hit]]) -> list[Hit]:
@@ -292,34 +355,39 @@ class PatternScanner:
         if not hits:
             return []
         kept: list[tuple[int, Hit]] = []
+        around = [(b, hit) for b, hit in self._around if hit.end > self.base]
+        outermost = Outermost()
         for begin, hit in sorted(hits, key=lambda one: (one[0], -one[1].end, one[1].start)):
-            around = (*self._around, *kept)
-            if not any(b <= begin and other.start <= hit.start and hit.end <= other.end for b, other in around):
+            if any(b <= begin and other.start <= hit.start and hit.end <= other.end for b, other in around):
+                continue
+            if outermost.keeps(hit.start, hit.end):
                 kept.append((begin, hit))
-        self._around = [(b, hit) for b, hit in (*self._around, *kept) if hit.end > self.base]
+        self._around = [*around, *kept]
         return [hit for _, hit in kept if hit.category != DECOY]
 
-    def _matches(self, number: int, place: int) -> Iterator[Any]:
+    def _matches(self, encoded: Encoded, number: int, place: int) -> Iterator[Match]:
         """What a pattern matches and its kind accepts, from left to right; inside what is refused it is looked on."""
         pattern, name, accepts = self._patterns.each[number], self._patterns.names[number], self._patterns.accepts
-        while (match := pattern.search(self.buffer, place)) is not None:
-            start, end = value_of(match)
-            if accepts is None or accepts(name, self.buffer[start:end]):
-                yield match
-                place = match.end()
-            else:
-                place = max(start, match.start() + 1)  # what begins before the value leads to the same value
+        at = encoded.byte(place)
+        while (match := pattern.search(encoded.data, at)) is not None:
+            start, stop = value_of(match)
+            if accepts is None or accepts(name, encoded.data[start:stop].decode()):
+                yield Match(*map(encoded.character, (match.start(), match.end(), start, stop)))
+                at = match.end()
+            else:  # what begins before the value leads to the same value
+                at = encoded.next(max(start, match.start() + 1))
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
+        encoded = Encoded(self.buffer)
         found = [
             (
-                self.base + match.start(),
-                Hit(self.base + match.start(), self.base + match.end(), self._patterns.names[number]),
+                self.base + match.begin,
+                Hit(self.base + match.begin, self.base + match.end, self._patterns.names[number]),
             )
-            for number in sorted(self._patterns.together.Match(self.buffer.encode("utf-8", "replace")) or ())
-            for match in self._matches(number, self._from)
-            if match.end() < before and self.base + match.end() > self._told
+            for number in sorted(self._patterns.together.Match(encoded.data) or ())
+            for match in self._matches(encoded, number, self._from)
+            if match.end < before and self.base + match.end > self._told
         ]
         hits = self._outermost(found)
         self._told = max([self._told, *(hit.end for hit in hits)])
@@ -327,7 +395,7 @@ class PatternScanner:
 
 
 def value_of(match: Any) -> tuple[int, int]:
-    """What of a match is the hit: its first group, if there is one and it took part."""
+    """What of a match of bytes is the hit: its first group, if there is one and it took part."""
     if match.re.groups and match.end(1) > match.start(1):
         return int(match.start(1)), int(match.end(1))
     return int(match.start()), int(match.end())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import ahocorasick
 import re2
@@ -23,6 +23,8 @@ class Keywords(Check):
     """A hit where a listed word stands. Case and width do not matter, nor do invisible characters."""
 
     can_rewrite = True
+
+    inline: ClassVar[int] = 11_000
 
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -24,6 +24,8 @@ LEAST = 12  # letters below which a text has no script of its own
 
 class Language(Check):
     """A hit where a text is mostly written in a script that is not allowed, or in another than the question."""
+
+    inline: ClassVar[int] = 6_000
 
     use: Literal["language"] = "language"
     allow: list[str] | None = Field(None, description="scripts: latin, cyrillic, cjk, ...; absent: all")

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,8 @@ DECOYS = (
 
 class Pii(Finding):
     """A hit where a value of one of the entities stands, its checksum right where it has one."""
+
+    inline: ClassVar[int] = 12_000
 
     use: Literal["pii"] = "pii"
     entities: list[Entity] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -18,6 +18,8 @@ class PromptLeak(Check):
 
     can_read = OUTPUT_PLACES
     lane = Lane.WINDOW
+
+    inline: ClassVar[int] = 12_000
 
     use: Literal["prompt_leak"] = "prompt_leak"
     shingle: int = Field(6, ge=3, le=20, description="words in a row that count as one piece")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -18,6 +18,8 @@ class Verbatim(Check):
     """A hit where so many words in a row stand in one of the documents."""
 
     lane = Lane.WINDOW
+
+    inline: ClassVar[int] = 12_000
 
     use: Literal["verbatim"] = "verbatim"
     files: list[str] = Field(min_length=1, description="documents, relative to the policy")

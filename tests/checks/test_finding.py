@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.checks.code import Code
+from gateway.checks.following import Encoded, Outermost
 from gateway.checks.invisible import Invisible
 from gateway.checks.pii import Pii
 from gateway.checks.refusal import Refusal
@@ -167,3 +168,37 @@ def test_in_pieces_they_find_what_they_find_in_the_whole(check, text, cuts):
     assert all(hit.start >= safe for hit in last.hits)
     assert told | {(hit.start, hit.end) for hit in last.hits} == whole
     assert check.follows
+
+
+# --- what dense hits cost ------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted), max_size=25))
+def test_outermost_keeps_what_no_kept_one_holds(spans):
+    outermost, kept = Outermost(), []
+    for start, end in spans:
+        held = any(a <= start and end <= b for a, b in kept)
+        assert outermost.keeps(start, end) == (not held)
+        if not held:
+            kept.append((start, end))
+
+
+@given(st.text("aé漢😀\n", max_size=12), st.data())
+def test_places_of_bytes_are_places_of_characters(text, data):
+    encoded = Encoded(text)
+    for place in data.draw(st.lists(st.integers(0, len(text)), max_size=8)):
+        byte = encoded.byte(place)
+        assert encoded.data[:byte].decode() == text[:place]
+        assert encoded.character(byte) == place
+        assert encoded.next(byte) == byte
+
+
+@pytest.mark.parametrize("word", ["bob@example.org ", "bob@example.org é"])
+def test_a_text_of_nothing_but_hits_is_encoded_once_and_not_for_each_of_them(word, monkeypatch):
+    """RE2 reads bytes: a text that is encoded for each match costs the square of its length."""
+    made = []
+    encode = Encoded.__init__
+    monkeypatch.setattr(Encoded, "__init__", lambda self, text: (made.append(len(text)), encode(self, text))[1])
+    judged = Pii().find([Passage("p", Place.USER, word * 2000)])
+    assert len(judged.spans) == 2000
+    assert sum(made) < 10 * len(word) * 2000
