@@ -52,9 +52,10 @@ deep: $(STAMP)
 clients:
 	bash tests/clients/setup.sh
 
-# docs/places.md, from the tables of the gateway.
+# docs/places.md and docs/kinds/, from the gateway itself.
 docs: $(STAMP)
 	$(BIN)/python docs/places.py
+	$(BIN)/python docs/kinds.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 
+from gateway.checks import KINDS
 from gateway.config.load import read_house
 from gateway.fanout import STRATEGIES
 from gateway.policy.load import load_policies
@@ -21,6 +23,26 @@ ROOT = Path(__file__).parent.parent
 def test_the_page_of_places_is_as_the_tables_say():
     page = runpy.run_path(str(ROOT / "docs" / "places.py"))["page"]()
     assert (ROOT / "docs" / "places.md").read_text() == page, "run `make docs`"
+
+
+def test_every_kind_has_its_page_and_says_what_each_setting_is():
+    pages = runpy.run_path(str(ROOT / "docs" / "kinds.py"))["pages"]()
+    folder = ROOT / "docs" / "kinds"
+    assert {file.name for file in folder.glob("*.md")} == set(pages)
+    for name, page in pages.items():
+        assert (folder / name).read_text() == page, "run `make docs`"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_example_of_a_kind_loads(kind, tmp_path, monkeypatch):
+    told = yaml.safe_load((ROOT / "docs" / "kinds" / "notes.yaml").read_text())[kind]
+    for file in ("book.txt", "policy.md", "token"):
+        (tmp_path / file).write_text("some words that stand in a document and are long enough to be looked for there")
+    for variable in ("AZURE_CONTENT_SAFETY_KEY", "LAKERA_GUARD_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.setenv(variable, "x")
+    (tmp_path / "p.yaml").write_text(f"policy: p\nchecks:\n  mine: {told['example']}\n")
+    (policy,) = load_policies(tmp_path / "p.yaml").policies
+    assert policy.entries["mine"].check.use == kind
 
 
 def test_every_test_that_the_security_page_names_exists():

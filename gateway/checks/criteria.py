@@ -24,7 +24,9 @@ class Criteria(Jury):
     use: Literal["criteria"] = "criteria"
     model: str = Field(min_length=1, description="a model of the house")
     questions: dict[Name, str] = Field(min_length=1, max_length=16, description="by name; YES counts towards a hit")
-    combine: Literal["any", "all", "k_of_n", "weighted_mean"] = "any"
+    combine: Literal["any", "all", "k_of_n", "weighted_mean"] = Field(
+        "any", description="how the answers make a verdict"
+    )
     k: int | None = Field(None, ge=1, description="for k_of_n: how many questions make a hit")
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="for weighted_mean; absent: 1")
     threshold: float = Field(0.5, gt=0, le=1, description="for weighted_mean: from which mean it is a hit")

@@ -26,10 +26,10 @@ class Parameters(Check):
     )
     max_tokens: int | None = Field(None, ge=1, description="that an answer may have, under any of its names")
     require_max_tokens: bool = Field(False, description="a request that names no length is a hit")
-    max_temperature: float | None = Field(None, ge=0, le=2)
+    max_temperature: float | None = Field(None, ge=0, le=2, description="of sampling")
     max_n: int | None = Field(None, ge=1, description="answers of one request")
     logprobs: bool = Field(True, description="false: asking for log probabilities is a hit")
-    max_attachments: int | None = Field(None, ge=0)
+    max_attachments: int | None = Field(None, ge=0, description="pictures, audio and files of one request")
     remote_images: bool = Field(True, description="false: a link to a picture that the upstream would fetch is a hit")
     deny: list[str] = Field([], description="top-level fields that must not be there")
 
