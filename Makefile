@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: run test check lint bench mutate deep docs format clean install clients
+.PHONY: run test check lint bench bench-more mutate deep docs format clean install clients
 
 install: $(STAMP)
 
@@ -32,12 +32,17 @@ lint: $(STAMP)
 
 check: lint test
 
-# What docs/performance.md quotes.
+# What docs/performance.md quotes. nginx and LiteLLM take part where they are installed (LITELLM=its command).
 bench: $(STAMP)
+	$(BIN)/python benchmarks/compare --plots docs/plots
 	$(BIN)/python benchmarks/holdback.py
 	$(BIN)/python benchmarks/windows.py
-	$(BIN)/python benchmarks/overlap.py
+	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/streams.py
+
+# Each of these by itself: the overlap on the scripted upstream, fan-out.
+bench-more: $(STAMP)
+	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fanout.py
 
 # Planted faults in the core: which of them do the tests not see?
