@@ -57,10 +57,11 @@ deep: $(STAMP)
 clients:
 	bash tests/clients/setup.sh
 
-# docs/places.md and docs/kinds/, from the gateway itself.
+# docs/places.md, docs/kinds/ and policies/schema.json, from the gateway itself.
 docs: $(STAMP)
 	$(BIN)/python docs/places.py
 	$(BIN)/python docs/kinds.py
+	$(BIN)/outrider schema > policies/schema.json
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

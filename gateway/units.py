@@ -41,6 +41,14 @@ def size(value: Any) -> int:
     return int(float(found[1]) * _SIZES[found[2].lower()])
 
 
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=86_400)]  # seconds
-Delay = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)]  # seconds, zero allowed
-Size = Annotated[int, BeforeValidator(size), Field(gt=0)]  # bytes
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$")]),
+    Field(gt=0, le=86_400),
+]  # seconds
+Delay = Annotated[
+    float,
+    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$")]),
+    Field(ge=0, le=86_400),
+]  # seconds, zero allowed
+Size = Annotated[int, BeforeValidator(size, json_schema_input_type=str | int), Field(gt=0)]  # bytes

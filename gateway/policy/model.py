@@ -30,8 +30,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
-Restored = Annotated[list[str], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)]
+Restored = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class _Model(BaseModel):
@@ -51,7 +51,7 @@ class Defaults(_Model):
     on_error: OnError = "block"
 
 
-Words = Annotated[list[str], BeforeValidator(_listed)]
+Words = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 Expected = Literal["pass", "flag", "mask", "redact", "block"]
 
 
