@@ -24,7 +24,7 @@ def test_it_is_a_schema_and_the_file_is_as_it_is():
     assert json.loads((ROOT / "policies" / "schema.json").read_text()) == schema(), "run `make docs`"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "policies").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda file: file.stem)
 def test_the_shipped_policies_are_as_it_says(file):
     assert mistakes(file.read_text()) == []
 
