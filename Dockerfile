@@ -19,12 +19,15 @@ COPY --from=build /opt/outrider /opt/outrider
 COPY policies /etc/outrider/policies
 WORKDIR /etc/outrider
 
-# Nothing is written at run time, so the root file system may be read-only.
+# Receipts are kept in the volume; nothing else is written, so the root file system may be read-only.
+RUN install -d -o 10001 -g 10001 /var/lib/outrider
+VOLUME /var/lib/outrider
 ENV PATH=/opt/outrider/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     OUTRIDER_HOST=0.0.0.0 \
-    OUTRIDER_PORT=8080
+    OUTRIDER_PORT=8080 \
+    OUTRIDER_AUDIT_URL=sqlite:////var/lib/outrider/outrider.db
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM

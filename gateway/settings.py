@@ -8,20 +8,20 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.units import Duration, Size
+from gateway.units import Age, Duration, Size
 from gateway.yamlfile import did_you_mean
 
 PREFIX = "OUTRIDER_"
 LATER = {
     "STATE_URL": "memory://",
-    "AUDIT_URL": None,
-    "AUDIT_DURABILITY": None,
-    "AUDIT_TEXT": "none",
     "WORKERS": "1",
 }  # of the design, not in this version: the value that changes nothing
+
+
+STORES = ("sqlite", "postgresql", "jsonl", "none")
 
 
 class SettingsError(Exception):
@@ -59,7 +59,47 @@ class Settings(BaseSettings):
     admin_host: str = Field("127.0.0.1", description="address of the admin listener: health and metrics")
     admin_port: int = Field(8081, ge=0, le=65535, description="its port; 0: there is none")
     admin_token: SecretStr | None = Field(None, description="its bearer token; required where it is not on loopback")
+    audit_url: str = Field(
+        "sqlite:///outrider.db",
+        description="where receipts are kept: sqlite:///FILE, postgresql://..., jsonl:///FILE or none://",
+    )
+    audit_durability: Literal["relaxed", "strict"] = Field(
+        "relaxed", description="strict: a receipt is on disk before its answer ends; relaxed: within a second"
+    )
+    audit_text: Literal["none", "hashed", "redacted", "full"] = Field(
+        "none", description="how much text of an exchange its receipt keeps"
+    )
+    audit_on_error: Literal["answer", "refuse"] = Field(
+        "answer", description="while receipts cannot be kept: answer and count what is lost, or refuse every request"
+    )
+    audit_keep: Age = Field(
+        90 * 86_400.0, validate_default=False, description="how long receipts are kept, for example 90d; 0: for ever"
+    )
+    audit_rotate: Size = Field(64 * 1024**2, description="bytes from which a new file of jsonl:// is begun")
+    audit_key: SecretStr | None = Field(
+        None, description="key of the chain and of hashed texts; without it whoever writes the store can forge both"
+    )
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
+
+    @field_validator("audit_url")
+    @classmethod
+    def _known_store(cls, url: str) -> str:
+        store(url)
+        return url
+
+
+def store(url: str) -> tuple[str, str]:
+    """Which kind of store an address of receipts names, and what follows. Raises ValueError."""
+    name, colon, rest = url.partition("://")
+    name = "postgresql" if name == "postgres" else name
+    if not colon or name not in STORES:
+        raise ValueError(
+            f"write sqlite:///FILE, postgresql://..., jsonl:///FILE or none://{did_you_mean(name, STORES)}"
+        )
+    rest = rest.removeprefix("/") if name in {"sqlite", "jsonl"} else rest
+    if not rest and name != "none":
+        raise ValueError(f"write {name}:///FILE, or {name}:////FOLDER/FILE from the root")
+    return name, rest
 
 
 def load_settings() -> Settings:

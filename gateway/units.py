@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZES = {
     "": 1,
     "b": 1,
@@ -43,12 +43,13 @@ def size(value: Any) -> int:
 
 Duration = Annotated[
     float,
-    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$")]),
+    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d)$")]),
     Field(gt=0, le=86_400),
 ]  # seconds
 Delay = Annotated[
     float,
-    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h)$")]),
+    BeforeValidator(seconds, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d)$")]),
     Field(ge=0, le=86_400),
 ]  # seconds, zero allowed
+Age = Annotated[float, BeforeValidator(seconds), Field(ge=0)]  # seconds, days and more
 Size = Annotated[int, BeforeValidator(size, json_schema_input_type=str | int), Field(gt=0)]  # bytes

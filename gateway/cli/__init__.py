@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli import calibrate, check, demo, eval, replay, scan, schema, serve, test  # noqa: A004
+from gateway.cli import audit, calibrate, check, demo, eval, replay, scan, schema, serve, test  # noqa: A004
 from gateway.settings import unknown_settings
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"outrider {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, check, test, scan, eval, calibrate, schema, demo, replay):
+    for module in (serve, check, test, scan, eval, calibrate, audit, replay, schema, demo):
         name = module.__name__.rpartition(".")[2]
         said = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=said, description=said)

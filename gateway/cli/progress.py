@@ -15,8 +15,9 @@ class Progress:
     """Use as a context; call `at` with the number that is done."""
 
     def __init__(self, what: str, total: int) -> None:
+        """`total`: 0 where it is not known."""
         self._what = what
-        self._total = max(1, total)
+        self._total = total
         self._shown = 0.0
         self._on = sys.stderr.isatty()
 
@@ -31,9 +32,10 @@ class Progress:
 
     def at(self, done: int) -> None:
         now = time.monotonic()
-        if not self._on or (now - self._shown < EVERY and done < self._total):
+        if not self._on or (now - self._shown < EVERY and done != self._total):
             return
         self._shown = now
-        full = WIDTH * done // self._total
-        sys.stderr.write(f"\r{self._what} [{'#' * full}{' ' * (WIDTH - full)}] {done}/{self._total}")
+        full = WIDTH * done // max(1, self._total)
+        bar = f"[{'#' * full}{' ' * (WIDTH - full)}] {done}/{self._total}" if self._total else str(done)
+        sys.stderr.write(f"\r{self._what} {bar}")
         sys.stderr.flush()

@@ -19,8 +19,12 @@ from gateway.core.terms import Side
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import bound, wait, watches_of
 from gateway.server.app import Gateway
+from gateway.server.audit.keeper import Keeper
+from gateway.server.audit.opening import open_store
+from gateway.server.audit.store import StoreError
 from gateway.server.listen import serve
 from gateway.server.logs import set_up
+from gateway.server.metrics import Metrics
 from gateway.server.reload import Reloader
 from gateway.server.upstreams import make_upstreams, scripts
 from gateway.settings import Settings, SettingsError, load_settings
@@ -74,9 +78,17 @@ def run_gateway(
 
     `load` reads the policies anew when something under `paths` changes.
     """
+    metrics = Metrics()
+    try:
+        keeper = _keeper(settings, metrics)
+    except StoreError as error:
+        sys.stderr.write(
+            f"outrider: receipts cannot be kept: {error}. OUTRIDER_AUDIT_URL says where, none:// nowhere.\n"
+        )
+        return 2
 
     async def main() -> None:
-        gateway = Gateway(settings, house, policies, make_upstreams(house))
+        gateway = Gateway(settings, house, policies, make_upstreams(house), metrics=metrics, keeper=keeper)
         gc.collect()
         gc.freeze()  # what start-up made is never looked at by the collector again
         reloader = Reloader(load, paths) if load is not None else None
@@ -89,3 +101,18 @@ def run_gateway(
         sys.stderr.write(f"outrider: {error}\n")
         return 2
     return 0
+
+
+def _keeper(settings: Settings, metrics: Metrics) -> Keeper | None:
+    """What gets receipts into the store that the settings name. Raises StoreError."""
+    key = settings.audit_key.get_secret_value().encode() if settings.audit_key else b""
+    store = open_store(settings.audit_url, key, rotate=settings.audit_rotate)
+    if store is None:
+        return None
+    return Keeper(
+        store,
+        strict=settings.audit_durability == "strict",
+        on_error=settings.audit_on_error,
+        keep=settings.audit_keep,
+        counted=lambda what, many: metrics.receipts.labels(what).inc(many),
+    )

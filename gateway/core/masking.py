@@ -92,6 +92,13 @@ class Masks:
         kept = self._values.get(_canonical(inner))
         return kept.text if kept is not None and place in kept.places else None
 
+    def hidden(self, text: str) -> str:
+        """A text with the placeholders in the place of the question's values."""
+        for canonical, kept in sorted(self._values.items(), key=lambda one: -len(one[1].text)):
+            name = self._names.get(_normal(kept.text), canonical)
+            text = text.replace(kept.text, f"<{name}>")
+        return text
+
     @property
     def places(self) -> frozenset[Place]:
         """Where any value stands again."""

@@ -9,6 +9,7 @@ Rule 3: a shadow check asks for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gateway.core.terms import Action, Finding
 
@@ -16,6 +17,11 @@ from gateway.core.terms import Action, Finding
 def strongest(findings: Iterable[Finding]) -> Action:
     """The action that all findings together ask for."""
     return max((finding.action for finding in findings), default=Action.PASS)
+
+
+def as_enforced(finding: Finding) -> Action:
+    """What a finding would ask for if its check did not only look on."""
+    return replace(finding, watch=replace(finding.watch, shadow=False)).action
 
 
 def stops(finding: Finding) -> bool:

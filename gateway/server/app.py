@@ -21,6 +21,7 @@ from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritt
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
+from gateway.server.audit.keeper import Keeper
 from gateway.server.candidate import Candidate, Part
 from gateway.server.consult import Counsel
 from gateway.server.cors import PREFLIGHT, Cors
@@ -31,9 +32,10 @@ from gateway.server.plugged import detect, screen
 from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
-from gateway.server.release import Release, cut
+from gateway.server.release import NOT_KEPT, Release, cut
 from gateway.server.spending import dollars
 from gateway.server.targets import Targets
+from gateway.server.texts import Texts
 from gateway.server.upstream import Upstream
 from gateway.settings import Settings
 from gateway.wire import canonical, errors, models
@@ -65,6 +67,7 @@ class Gateway:
     draining: bool = False
     in_flight: int = 0
     refused: tuple[str, ...] = ()  # why the newest policies did not take effect
+    keeper: Keeper | None = None  # gets receipts into their store
 
     def __post_init__(self) -> None:
         routes: dict[tuple[str, str], Handler] = {}
@@ -78,6 +81,9 @@ class Gateway:
         self._paths = {path for _, path in routes}
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
+        audit_key = self.settings.audit_key
+        self._text = self.settings.audit_text
+        self._audit_key = audit_key.get_secret_value().encode() if audit_key else b""
         self._targets = Targets(self.house, self.upstreams)
         self.metrics.watch_breakers(self._targets.states)
         self._counsel = Counsel(self._targets.until)
@@ -93,13 +99,13 @@ class Gateway:
         """Answer one HTTP request. Whatever happens, the client gets OpenAI's shapes and a request id."""
         if http.path in {"/healthz", "/readyz"}:
             return self.health(http)
-        receipt = Receipt(keep=self._kept, cors=self._cors.headers(http.headers))
+        receipt = self._receipt(http)
         self.in_flight += 1
         try:
-            return await self._serve(http, receipt)
+            return await self._end(http, await self._serve(http, receipt), receipt)
         except BadRequest as error:
             receipt.decision, receipt.status, receipt.why = "refused", error.status, error.code or "bad_request"
-            return _refusal(error, receipt)
+            return await self._end(http, _refusal(error, receipt), receipt)
         except asyncio.CancelledError:
             receipt.decision = receipt.decision or str(Decision.LEFT)
             raise
@@ -115,11 +121,40 @@ class Gateway:
             self.in_flight -= 1
             receipt.settle()
 
+    def _receipt(self, http: web.BaseRequest) -> Receipt:
+        strict = self.keeper is not None and self.keeper.strict
+        return Receipt(
+            keep=self._kept,
+            seal=self._seal if strict else None,
+            cors=self._cors.headers(http.headers),
+            texts=Texts(self._text, self._audit_key) if self._text != "none" and self.keeper is not None else None,
+        )
+
+    async def _end(self, http: web.BaseRequest, response: web.StreamResponse, receipt: Receipt) -> web.StreamResponse:
+        """An answer that is not under way yet waits for its receipt, where that was promised."""
+        if response.prepared or await receipt.sealed():
+            return response
+        receipt.decision, receipt.status, receipt.why = "failed", NOT_KEPT.status, NOT_KEPT.code
+        body = canonical.dump(errors.fault_object(NOT_KEPT))
+        headers = {**receipt.headers(), **NOT_KEPT.headers, "content-type": JSON}
+        return web.Response(status=NOT_KEPT.status, body=body, headers=headers)
+
+    async def _seal(self, receipt: Receipt) -> bool:
+        assert self.keeper is not None
+        self._price(receipt)
+        receipt.told = receipt.gist
+        return await self.keeper.kept(receipt.kept_lines(receipt.lines()))
+
     def _kept(self, receipt: Receipt) -> None:
-        for call in receipt.calls:
-            call.usd = dollars(call.usage, self.house.price(call.model)) if self.house.prices else None
+        self._price(receipt)
         self.metrics.count(receipt)
         self.keep(receipt)
+        if self.keeper is not None and receipt.told != receipt.gist:
+            self.keeper.keep(receipt.kept_lines(receipt.lines()))
+
+    def _price(self, receipt: Receipt) -> None:
+        for call in receipt.calls:
+            call.usd = dollars(call.usage, self.house.price(call.model)) if self.house.prices else None
 
     async def _serve(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         if self.draining:
@@ -129,6 +164,10 @@ class Gateway:
                 code="shutting_down",
                 kind="server_error",
                 headers={"retry-after": "1", "connection": "close"},
+            )
+        if self.keeper is not None and self.keeper.refuses:
+            raise BadRequest(
+                NOT_KEPT.message, status=503, code=NOT_KEPT.code, kind=NOT_KEPT.kind, headers=NOT_KEPT.headers
             )
         path = _plain_path(http.rel_url.raw_path)
         if http.method == "OPTIONS" and receipt.cors:
@@ -157,6 +196,8 @@ class Gateway:
             return web.Response(status=405, headers={"allow": "GET, HEAD"})
         if http.path == "/readyz" and self.draining:
             return web.Response(status=503, body=b'{"status":"draining"}', content_type=JSON)
+        if http.path == "/readyz" and self.keeper is not None and self.keeper.refuses:
+            return web.Response(status=503, body=b'{"status":"receipts cannot be kept"}', content_type=JSON)
         if http.path == "/readyz":
             told: Document = {"status": "ok", "policies": [policy.version for policy in self.policies.policies]}
             if self.refused:
@@ -170,6 +211,8 @@ class Gateway:
         )
         request = await _read(endpoint, body, http.headers.get("Content-Type", JSON))
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
+        if receipt.texts is not None:
+            receipt.texts.asked(request.passages)
         receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
         if endpoint is MODERATIONS and request.model.startswith(OWN):
             return await self._moderate(request, receipt)
@@ -294,10 +337,14 @@ class Gateway:
     ) -> web.StreamResponse:
         call = _call(endpoint, request, route, planned)
         masks = Masks(self._mask_key, _scope(http, request)) if planned.rewrites else None
+        if receipt.texts is not None:
+            receipt.texts.masks = masks
 
         def reword(texts: Mapping[tuple[str, str], str]) -> Rewritten:
             asked = endpoint.rewritten(request, texts)
             receipt.changed = True
+            if receipt.texts is not None:
+                receipt.texts.rewritten(asked.passages)
             return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
 
         watches = planned.watches if watches is None else watches

@@ -36,6 +36,11 @@ class Part:
     def late(self, value: int) -> None:
         self._receipt.late = value
 
+    @property
+    def texts(self) -> None:
+        """What one of several models says is no text of the exchange until it is chosen."""
+        return
+
     def look(self, examine: Examine) -> Look:
         look = self._receipt.look(examine)
         look.of = self._key

@@ -127,7 +127,24 @@ class Listener(web.Server):
 
 
 async def serve(gateway: Gateway, started: Callable[[], None] | None = None, reloader: Reloader | None = None) -> None:
-    """Listen until SIGTERM or SIGINT, then drain: refuse new requests, finish those in flight."""
+    """Listen until SIGTERM or SIGINT, then drain: refuse new requests, finish those in flight, write their receipts."""
+    if gateway.keeper is None:
+        await _serve(gateway, started, reloader)
+        return
+    failed: OSError | None = None
+    async with asyncio.TaskGroup() as group:
+        group.create_task(gateway.keeper.run())
+        try:
+            await _serve(gateway, started, reloader)
+        except OSError as error:  # told by itself, not as one of a group
+            failed = error
+        finally:
+            gateway.keeper.close(GRACE_AFTER_DRAIN)
+    if failed is not None:
+        raise failed
+
+
+async def _serve(gateway: Gateway, started: Callable[[], None] | None, reloader: Reloader | None) -> None:
     settings = gateway.settings
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -74,6 +74,9 @@ class Metrics:
         )
         self.reloads = Counter("outrider_policy_reloads", "Reloads of the policies", ["outcome"], registry=registry)
         self.refused = Gauge("outrider_policies_refused", "1 while the newest policies are refused", registry=registry)
+        self.receipts = Counter(
+            "outrider_receipts", "Receipts kept, lost, and attempts that failed", ["outcome"], registry=registry
+        )
         self.in_flight = Gauge("outrider_in_flight", "Requests under way", registry=registry)
         self.lag = Histogram(
             "outrider_loop_lag_seconds",

@@ -10,16 +10,18 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
 
 from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
-from gateway.core.verdict import strongest
+from gateway.core.verdict import as_enforced, strongest
 from gateway.server.spending import Spent
+from gateway.server.texts import Texts
 from gateway.server.upstream import CallRecord
 from gateway.wire.fields import KEYS
 
@@ -36,6 +38,11 @@ _counter = itertools.count(1)
 def new_id() -> str:
     """A request id: random for each process, then counted; cheap and unique."""
     return f"req_{_prefix}{next(_counter):08x}"
+
+
+def stamp() -> str:
+    """Now, as receipts tell it: UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(slots=True)
@@ -99,6 +106,8 @@ class Book(Protocol):
     late: int
     calls: list[CallRecord]
 
+    @property
+    def texts(self) -> Texts | None: ...
     def look(self, examine: Examine) -> Look: ...
     def found(self, look: Look, finding: Finding) -> None: ...
     def note(self, finding: Finding, paths: tuple[str, ...]) -> None: ...
@@ -112,6 +121,7 @@ class Receipt:
 
     id: str = field(default_factory=new_id)
     started: float = field(default_factory=time.monotonic)
+    time: str = field(default_factory=stamp)
     endpoint: str = ""
     model: str = ""
     stream: bool = False
@@ -130,7 +140,11 @@ class Receipt:
     late: int = 0  # looks that outlive the answer
     fanout: dict[str, Any] = field(default_factory=dict)  # what a virtual model did: strategy, tally, members
     fanout_headers: dict[str, str] = field(default_factory=dict)  # what of it is known before the first byte
+    texts: Texts | None = None  # where texts are kept
     keep: Callable[[Receipt], None] = field(default_factory=lambda: write_receipt)
+    seal: Callable[[Receipt], Awaitable[bool]] | None = None  # keeps it before the answer ends
+    told: tuple[Any, ...] | None = None  # what it said when it was sealed
+    _sealed: bool | None = None
 
     def look(self, examine: Examine) -> Look:
         look = Look(examine.watch, tuple(p.path for p in examine.passages), time.monotonic())
@@ -153,6 +167,18 @@ class Receipt:
         if verdict.fault is not None:
             self.why = verdict.fault.code
 
+    async def sealed(self) -> bool:
+        """Whether the answer may end: the receipt is on disk, where that was promised. Asked again, it says the same."""
+        if self._sealed is None:
+            self._sealed = self.seal is None or await self.seal(self)
+        return self._sealed
+
+    @property
+    def gist(self) -> tuple[Any, ...]:
+        """What makes a receipt another one than that which was kept already."""
+        unfinished = sum(look.finding is None for look in self.looks)
+        return self.decision, self.status, self.why, len(self.looks), unfinished
+
     def settle(self) -> None:
         """The answer is over; write the receipt unless a late look is still out."""
         if self.ended is None:
@@ -169,6 +195,7 @@ class Receipt:
         """The receipt as it is written: JSON values only, milliseconds, no text of the exchange."""
         open_paths = [look.watch.key for look in self.looks if _passed_open(look)]
         said: dict[str, Any] = {
+            "time": self.time,
             "id": self.id,
             "endpoint": self.endpoint,
             "model": self.model[:200],
@@ -194,7 +221,35 @@ class Receipt:
             said["unknown_placeholders"] = self.unknown
         if self.unread:
             said["not_read"] = _parts(self.unread)
+        if (shadow := self._shadow()) is not None:
+            said["shadow"] = shadow
         return said
+
+    def kept_lines(self, lines: dict[str, Any]) -> dict[str, Any]:
+        """The receipt as it is kept: with the texts, where they are kept. `again`: in the place of one kept before."""
+        if self.told is not None and self.told != self.gist:
+            lines = {**lines, "again": True}
+        if self.texts is None:
+            return lines
+        found = {
+            path
+            for look in self.looks
+            if look.finding is not None and look.finding.outcome is Outcome.HIT and look.finding.judgement is not None
+            if not look.watch.rewrites or look.finding.stuck
+            for path in look.finding.judgement.paths
+        }
+        return {**lines, "texts": self.texts.lines(found)}
+
+    def _shadow(self) -> dict[str, Any] | None:
+        """What would have come of it if the checks that only look on had their say."""
+        onlookers = [look for look in self.looks if look.watch.shadow and look.finding is not None]
+        if not onlookers:
+            return None
+        enforced = strongest(look.finding for look in self.looks if look.finding)
+        would = max(enforced, *(as_enforced(look.finding) for look in onlookers if look.finding))
+        by = [look.watch.key for look in onlookers if look.finding and as_enforced(look.finding) > enforced]
+        said: dict[str, Any] = {"action": would.name.lower(), "enforced": enforced.name.lower()}
+        return {**said, "by": by} if by else said
 
     def _call(self, call: CallRecord) -> dict[str, Any]:
         said: dict[str, Any] = {

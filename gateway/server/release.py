@@ -90,10 +90,13 @@ class Release:
         self._first: Document = {}  # events that the client has
         self._last: Document = {}
         self._stream: web.StreamResponse | None = None
+        self._refusing = False  # the receipt cannot be kept, so no answer is given
         self.response: web.StreamResponse | None = None  # what the handler returns
 
     def send(self, delta: Delta, changes: Sequence[tuple[Spot, str]] = ()) -> None:
         """Take one released frame, with what is cut out of it; `flush` writes what has gathered."""
+        if self._receipt.texts is not None:
+            self._receipt.texts.sent(delta, changes)
         if changes:
             write(delta.frame, changes)
             self._receipt.changed = True
@@ -145,16 +148,30 @@ class Release:
 
     async def _complete(self) -> None:
         if self._request.stream:
-            self._batch.append(self._endpoint.done)
-            await self.flush()
-            await self._end()
+            await self._end_with(self._endpoint.done)
         elif self._stream is not None or self._batch:
-            await self.flush()
-            await self._end()
+            await self._end_with(b"")
         elif self._plain is None:
             await self._failed(NO_ANSWER)
         else:
             await self._answer(self._plain)
+
+    async def _end_with(self, done: bytes) -> None:
+        """The end of a stream: said once the receipt is kept, where that was promised."""
+        self._receipt.status = 200
+        if not await self._may_end():
+            await self._failed(NOT_KEPT)
+            return
+        self._batch.append(done)
+        await self.flush()
+        await self._end()
+
+    async def _may_end(self) -> bool:
+        if self._refusing or await self._receipt.sealed():
+            return True
+        self._refusing = True
+        self._receipt.close(Verdict(Decision.FAILED, fault=NOT_KEPT))
+        return False
 
     async def _answer(self, released: Document) -> None:
         try:
@@ -204,9 +221,7 @@ class Release:
             return True
         for document in documents:
             self.send(Delta(document))
-        self._batch.append(self._endpoint.done)
-        await self.flush()
-        await self._end()
+        await self._end_with(self._endpoint.done)
         return True
 
     def _usage(self) -> Document | None:
@@ -231,12 +246,16 @@ class Release:
         if self._media != STREAM:  # no place for words in the middle of other bytes
             cut(self._http)
             return
+        await self._may_end()  # it ends with an error in any case
         await self._write(self._endpoint.failed(error, self._first, self._last, self._request))
         await self._end()
 
     async def _whole(self, status: int, body: bytes, headers: Any = None) -> None:
         self._receipt.status = status
         self._receipt.first_byte = time.monotonic()
+        if not await self._may_end():
+            await self._failed(NOT_KEPT)
+            return
         said = {**self._receipt.headers(), **(headers or {}), "content-type": JSON}
         response = web.Response(status=status, body=body, headers=said)
         if 0 < self._compress_from <= len(body):
@@ -274,4 +293,11 @@ def _accepted(header: str) -> set[str]:
     return {name for name, _, quality in offers if not quality.startswith("0") or quality.strip("0.")}
 
 
+NOT_KEPT = Fault(
+    503,
+    "The receipt of this request cannot be kept.",
+    "audit_unavailable",
+    "server_error",
+    headers={"retry-after": "1"},
+)
 NO_ANSWER = Fault(502, "The upstream gave no answer.", "upstream_malformed")

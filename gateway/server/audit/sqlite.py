@@ -1,0 +1,74 @@
+"""Receipts in one SQLite file: the default. Several processes of one machine may share it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.core.chain import Chain
+from gateway.server.audit.sql import MIGRATIONS, Row, SqlStore
+from gateway.server.audit.store import StoreError
+
+WAIT = 5.0  # seconds for another process to end its transaction
+
+
+class SqliteStore(SqlStore):
+    """WAL with every commit on disk: the price is one fsync for a group of receipts."""
+
+    def __init__(self, path: Path, chain: Chain, *, read_only: bool = False) -> None:
+        self._chain = chain
+        self.where = str(path)
+        with self.looking():
+            self._db = _connected(path, read_only=read_only)
+        if not read_only:
+            with self.transaction():
+                self.migrate(self.rows("PRAGMA user_version")[0][0])
+                self.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def rows(self, statement: str, values: Row = ()) -> list[Row]:
+        return self._db.execute(statement, values).fetchall()
+
+    def stream(self, statement: str, values: Row = ()) -> Iterable[Row]:
+        return self._db.execute(statement, values)
+
+    def run(self, statement: str, values: Row = ()) -> int:
+        return self._db.execute(statement, values).rowcount
+
+    def run_each(self, statement: str, values: Sequence[Row]) -> None:
+        self._db.executemany(statement, values)
+
+    def close(self) -> None:
+        with self.looking():
+            self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self.looking():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.where}: {error}") from None
+
+
+def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if not read_only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    uri = f"{path.absolute().as_uri()}{'?mode=ro' if read_only else ''}"
+    db = sqlite3.connect(uri, uri=True, timeout=WAIT, check_same_thread=False, isolation_level=None)
+    if not read_only:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+    return db

@@ -1,0 +1,395 @@
+"""Receipts are kept as promised: through kill -9, a full disk and a database that goes away, with the text they may hold."""
+
+import asyncio
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.end_to_end.process import (
+    Fake,
+    Gateway,
+    Wire,
+    ask,
+    begin_stream,
+    chunk,
+    environment,
+    event,
+    plain_answer,
+    send_json,
+    send_part,
+    stream_all,
+)
+from tests.servers import Postgres
+
+FLAG = "policy: p\nchecks: {words: {use: keywords, words: [apple], at: [input, output], do: flag}}\n"
+
+
+async def answers(seen, writer):
+    if seen.body.get("stream"):
+        await stream_all(writer, chunk({"content": "All is well."}), chunk(finish="stop"))
+    else:
+        await send_json(writer, plain_answer())
+
+
+def outrider(folder, *args, **settings):
+    """A command as a user runs it: exit status, output, errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *args],
+        env=environment(**settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def kept(folder, url="", **settings):
+    """Every receipt that the store holds, the oldest first, and that its chain is whole."""
+    source = ["--from", url] if url else []
+    status, said, errors = outrider(folder, "audit", "verify", *source, **settings)
+    assert (status, errors) == (0, ""), said + errors
+    status, said, errors = outrider(folder, "audit", "export", *source, **settings)
+    assert (status, errors) == (0, ""), errors
+    return [json.loads(line) for line in said.splitlines()]
+
+
+async def answered(gateway, **more):
+    """The id of an answer that came to its end, and when; None where it did not."""
+    try:
+        async with Wire(gateway.port) as wire:
+            await wire.post(ask(**more))
+            await wire.read()
+    except (ConnectionError, OSError):
+        return None
+    whole = wire.data.endswith(b"0\r\n\r\n") or (wire.data and json.loads(wire.body))
+    return (wire.headers["x-outrider-id"], time.monotonic(), wire.status) if whole else None
+
+
+async def under_load(gateway, seconds, after):
+    """Answers of some clients until `after` is called in the middle and the time is over."""
+    found = []
+    over = asyncio.Event()
+
+    async def client(number):
+        while not over.is_set():
+            stream = number % 2 == 0
+            try:
+                one = await answered(gateway, stream=stream)
+            except (ValueError, IndexError):
+                one = None  # cut in the middle
+            if one is None:
+                return
+            found.append(one)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(client(number))
+        await asyncio.sleep(seconds)
+        at = time.monotonic()
+        after()
+        over.set()
+    return found, at
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
+@pytest.mark.parametrize(("durability", "promise"), [("strict", 0.0), ("relaxed", 1.0)])
+async def test_kill_9_loses_nothing_that_was_promised(tmp_path, durability, promise, kind):
+    url = f"{kind}:///kept/receipts.{kind}"
+    settings = {"audit_url": url, "audit_durability": durability}
+    async with Fake(answers) as fake:
+        gateway = Gateway(tmp_path, fake.house, FLAG, **settings)
+        gateway.__enter__()
+        found, at = await under_load(gateway, 2.2, gateway.process.kill)
+        gateway.process.wait()
+        gateway.process.stderr.close()
+        old = {one for one, ended, _ in found if ended < at - promise}
+        assert len(old) > 20
+        with Gateway(tmp_path, fake.house, FLAG, **settings) as again:
+            assert await answered(again)
+        ids = [one["id"] for one in kept(tmp_path, url)]
+        assert old <= set(ids)
+        assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+async def test_a_database_that_goes_and_comes_back(tmp_path_factory, tmp_path, durability):
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        settings = {"audit_url": server.url, "audit_durability": durability, "audit_on_error": "answer"}
+        async with Fake(answers) as fake:
+            with Gateway(tmp_path, fake.house, FLAG, **settings) as gateway:
+                before = [await answered(gateway) for _ in range(5)]
+                await asyncio.to_thread(server.stop)
+                without = [await answered(gateway, stream=number % 2 == 0) for number in range(10)]
+                await asyncio.to_thread(server.start)
+                after = [await answered(gateway) for _ in range(5)]
+                assert {status for _, _, status in [*before, *without, *after]} == {200}
+                assert "receipts_not_kept" in gateway.log
+                assert "word" not in gateway.log.replace("words", "")
+        ids = [one["id"] for one in kept(tmp_path, server.url)]
+        assert set(ids) == {one for one, _, _ in [*before, *without, *after]}
+        assert len(ids) == 20
+
+
+async def test_where_no_receipt_can_be_kept_no_answer_is_given_if_so_chosen(tmp_path_factory, tmp_path):
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        settings = {"audit_url": server.url, "audit_durability": "strict", "audit_on_error": "refuse"}
+        async with Fake(answers) as fake:
+            with Gateway(tmp_path, fake.house, FLAG, **settings) as gateway:
+                assert (await answered(gateway))[2] == 200
+                await asyncio.to_thread(server.stop)
+                for stream in (False, True):
+                    async with Wire(gateway.port) as wire:
+                        await wire.post(ask(stream=stream))
+                        await wire.read()
+                    assert (wire.status, wire.error["code"]) == (503, "audit_unavailable")
+                    assert b"All is well" not in wire.data or b"[DONE]" not in wire.data
+                calls = len(fake.seen)
+                async with Wire(gateway.port) as wire:
+                    await wire.post(ask())
+                    await wire.read()
+                assert wire.status == 503
+                assert len(fake.seen) == calls  # the upstream is not asked in vain
+                async with Wire(gateway.port) as wire:
+                    await wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                    await wire.read()
+                assert wire.status == 503
+                await asyncio.to_thread(server.start)
+                until = time.monotonic() + 15
+                while (await answered(gateway))[2] != 200:
+                    assert time.monotonic() < until
+                    await asyncio.sleep(0.1)
+            assert kept(tmp_path, server.url)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
+async def test_a_disk_that_is_full_and_then_is_not(tmp_path, kind):
+    """The limit on the size of files stands for the disk's end: writing beyond it fails."""
+    url = f"{kind}:///receipts.{kind}"
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, FLAG, audit_url=url, audit_on_error="answer") as gateway:
+            assert await answered(gateway)
+            await asyncio.sleep(0.5)
+            pid = gateway.process.pid
+            usual = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (10, usual[1]))
+            for _ in range(10):
+                assert (await answered(gateway))[2] == 200
+            until = time.monotonic() + 5
+            while "receipts_not_kept" not in gateway.log:
+                assert time.monotonic() < until
+                await asyncio.sleep(0.02)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, usual)
+        assert len(kept(tmp_path, url)) == 11
+
+
+async def test_strict_has_the_receipt_before_the_stream_ends(tmp_path):
+    """What a client has seen the end of is in the store at that moment, also when the process dies right then."""
+    async with Fake(answers) as fake:
+        gateway = Gateway(tmp_path, fake.house, FLAG, audit_url="sqlite:///r.db", audit_durability="strict")
+        gateway.__enter__()
+        async with Wire(gateway.port) as wire:
+            await wire.post(ask(stream=True))
+            await wire.read(b"[DONE]")
+        gateway.process.kill()
+        gateway.process.wait()
+        gateway.process.stderr.close()
+        (one,) = kept(tmp_path, "sqlite:///r.db")
+        assert one["id"] == wire.headers["x-outrider-id"]
+        assert (one["decision"], one["status"]) == ("released", 200)
+
+
+async def test_a_client_that_leaves_has_a_receipt_too(tmp_path):
+    async def half(_seen, writer):
+        await begin_stream(writer)
+        await send_part(writer, event(chunk({"content": "All is "})))
+        await asyncio.sleep(5)
+
+    async with Fake(half) as fake:
+        with Gateway(tmp_path, fake.house, FLAG, audit_durability="strict") as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True), headers=b"")
+                await asyncio.sleep(0.3)
+            gateway.receipts()
+        (one,) = kept(tmp_path)
+        assert one["decision"] == "left"
+
+
+REDACT = """
+policy: p
+checks:
+  secret: {use: regex, patterns: {code: 'code-[0-9]+'}, at: [input, output], do: redact}
+  name: {use: regex, patterns: {name: 'Bob[a-z]*'}, at: [input, output], do: mask}
+  bad: {use: keywords, words: [poison], at: [input, output], do: block}
+"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("mode", ["none", "hashed", "redacted", "full"])
+async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode, stream):
+    async def says(seen, writer):
+        told = f"Dear {seen.body['messages'][0]['content'].split()[-1]}, use code-77 for Bobby."
+        if not seen.body.get("stream"):
+            await send_json(writer, plain_answer(told))
+            return
+        pieces = [chunk({"content": told[at : at + 3]}) for at in range(0, len(told), 3)]
+        await stream_all(writer, *pieces, chunk(finish="stop"))
+
+    async with Fake(says) as fake:
+        with Gateway(tmp_path, fake.house, REDACT, audit_text=mode) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask("code-12 from Bobo", stream=stream))
+                await wire.read()
+                assert wire.status == 200, wire.data
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask("the poison of code-13", stream=stream))
+                await wire.read()
+                assert wire.status == 400
+            assert "code-12" not in gateway.log
+            assert "poison" not in gateway.log
+        one, two = kept(tmp_path)
+        stored = json.dumps([one, two])
+        if mode == "none":
+            assert "texts" not in one
+        elif mode == "hashed":
+            assert all("text" not in text and len(text["hash"]) == 64 for text in one["texts"]["input"])
+            assert one["texts"]["output"]
+        elif mode == "full":
+            assert one["texts"]["input"][-1]["text"] == "code-12 from Bobo"
+            said = next(text["text"] for text in one["texts"]["output"] if text["place"] == "content")
+            assert said.startswith("Dear <NAME_")
+            assert said.endswith("use code-77 for Bobby.")
+            assert "poison" in stored
+        else:
+            assert one["texts"]["input"][-1]["text"].startswith("[CODE] from <NAME_")
+            said = next(text["text"] for text in one["texts"]["output"] if text["place"] == "content")
+            assert said.startswith("Dear <NAME_")
+            assert "use [CODE] for <NAME_" in said
+        if mode != "full":
+            assert not any(word in stored for word in ("code-12", "code-13", "code-77", "Bob", "poison"))
+
+
+async def test_shadow_looks_on_after_the_answer_and_the_receipt_compares(tmp_path):
+    policy = """
+policy: p
+checks:
+  strict: {use: keywords, words: [apple], at: [input, output], do: block, mode: shadow}
+  words: {use: keywords, words: [pear], at: input, do: block}
+"""
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, policy, audit_durability="strict") as gateway:
+            statuses = [(await answered(gateway, text=text))[2] for text in ("apple", "pear", "plum", "apple pear")]
+            assert statuses == [200, 400, 200, 400]
+            gateway.receipts(4)
+        status, said, _ = outrider(tmp_path, "audit", "diff", "--json")
+        told = json.loads(said)
+        assert status == 1
+        assert told["changed"] == 1
+        one = next(one for one in told["checks"] if one["check"] == "p.strict/input")
+        assert one["would"] == {"block": 1}
+        assert len(one["examples"]) == 1
+        status, said, _ = outrider(tmp_path, "audit", "diff")
+        assert "p.strict/input: would have blocked 1 of" in said
+        listed = [json.loads(line) for line in outrider(tmp_path, "audit", "list", "--json")[1].splitlines()]
+        assert len(listed) == 4
+        assert listed[-1]["shadow"] == {"action": "block", "enforced": "pass", "by": ["p.strict/input"]}
+
+
+async def test_list_filters_and_export_writes_tables(tmp_path):
+    policy = "policy: p\nchecks: {words: {use: keywords, words: [apple], at: input, do: block}}\n"
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, policy) as gateway:
+            for text in ("apple", "pear", "=apple"):
+                await answered(gateway, text=text, model="=cmd" if text == "pear" else "m")
+    assert len(outrider(tmp_path, "audit", "list")[1].splitlines()) == 3
+    blocked = outrider(tmp_path, "audit", "list", "--decision", "blocked")[1]
+    assert blocked.count("p.words (input): hit") == 2
+    for args, count in [
+        (("--check", "words", "--verdict", "hit"), 2),
+        (("--check", "p.words", "--verdict", "clear"), 1),
+        (("--policy", "p"), 3),
+        (("--policy", "other"), 0),
+        (("--since", "1h"), 3),
+        (("--until", "1h"), 0),
+        (("--model", "m"), 2),
+        (("--limit", "1"), 1),
+    ]:
+        assert len(outrider(tmp_path, "audit", "list", *args)[1].splitlines()) == count, args
+    table = outrider(tmp_path, "audit", "export", "--format", "csv")[1].splitlines()
+    assert table[0].startswith("time,id,endpoint,model")
+    assert len(table) == 4
+    assert ",'=cmd," in table[2]  # no formula for a spreadsheet
+    status, _, errors = outrider(tmp_path, "audit", "export", "--format", "parquet", "--out", "r.parquet")
+    assert (status, errors) == (0, "")
+    from pyarrow import parquet
+
+    rows = parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert [row["decision"] for row in rows] == ["blocked", "released", "blocked"]
+    assert json.loads(rows[0]["receipt"])["id"] == rows[0]["id"]
+    assert outrider(tmp_path, "audit", "export", "--out", "r.jsonl")[0] == 0
+    listed = outrider(tmp_path, "audit", "list", "--from", "r.jsonl")[1]
+    assert len(listed.splitlines()) == 3
+
+
+async def test_a_broken_chain_is_told_and_the_exit_status_says_so(tmp_path):
+    import sqlite3
+
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, FLAG, audit_key="secret") as gateway:
+            for _ in range(3):
+                await answered(gateway)
+    status, said, _ = outrider(tmp_path, "audit", "verify", audit_key="secret")
+    assert status == 0
+    assert "3 receipts, 1 to 3: the chain is whole." in said
+    noted = said.splitlines()[-1].removeprefix("Newest: ")
+    assert outrider(tmp_path, "audit", "verify", "--noted", noted, audit_key="secret")[0] == 0
+    assert outrider(tmp_path, "audit", "verify")[0] == 1  # without the key
+    with sqlite3.connect(tmp_path / "outrider.db") as db:
+        db.execute("UPDATE receipts SET body = replace(body, 'released', 'refused!') WHERE seq = 2")
+    status, said, _ = outrider(tmp_path, "audit", "verify", audit_key="secret")
+    assert status == 1
+    assert "receipt 2: it, or its seal, was changed" in said
+    assert "BROKEN" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "settings", "said"),
+    [
+        (["list"], {}, "unable to open"),
+        (["list", "--from", "nothing.jsonl"], {}, "nothing.jsonl: No such file"),
+        (["list", "--since", "yesterday"], {}, "'yesterday' is no moment"),
+        (["verify"], {"audit_url": "none://"}, "no receipts are kept"),
+        (["verify", "--noted", "x"], {}, "--noted x"),
+        (["export", "--format", "parquet"], {}, "--out"),
+        (["list"], {"audit_url": "sqlitee:///a"}, "OUTRIDER_AUDIT_URL"),
+    ],
+)
+def test_what_cannot_be_used_is_told(tmp_path, args, settings, said):
+    status, _, errors = outrider(tmp_path, "audit", *args, **settings)
+    assert status == 2
+    assert said in errors
+
+
+def test_a_store_that_cannot_be_opened_is_told_at_start(tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, errors = outrider(
+        tmp_path, "serve", upstream="http://127.0.0.1:9/v1", audit_url="sqlite:///file/r.db", admin_port=0
+    )
+    assert status == 2
+    assert "receipts cannot be kept" in errors
+
+
+async def test_sigterm_writes_what_is_left(tmp_path):
+    async with Fake(answers) as fake:
+        gateway = Gateway(tmp_path, fake.house, FLAG)
+        gateway.__enter__()
+        one = await answered(gateway)
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.__exit__()
+        assert [receipt["id"] for receipt in kept(tmp_path)] == [one[0]]
