@@ -1,4 +1,4 @@
-"""How much text there is: characters, words, estimated tokens, messages."""
+"""How much text there is: characters, words, estimated tokens, messages, attachments."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gateway.checks.base import Check
-from gateway.checks.texts import spoken
+from gateway.checks.texts import attachments, spoken
 from gateway.core.terms import Judgement, Passage
 
-_MESSAGE = re.compile(r"messages\[\d+\]")
+_MESSAGE = re.compile(r"(?:messages|input)\[\d+\]")
 Count = int
 
 
@@ -28,7 +28,8 @@ class Length(Check):
     max_words: Count | None = Field(None, ge=0, description="words in all, by white space")
     min_words: Count | None = Field(None, ge=0, description="words in all, by white space")
     max_tokens: Count | None = Field(None, ge=0, description="tokens in all, estimated as UTF-8 bytes / 4")
-    max_messages: Count | None = Field(None, ge=0, description="messages of the request")
+    max_messages: Count | None = Field(None, ge=0, description="messages of the request, or items of its `input`")
+    max_attachments: Count | None = Field(None, ge=0, description="pictures, audio and files")
 
     @model_validator(mode="after")
     def _some_bound(self) -> Length:
@@ -43,6 +44,7 @@ class Length(Check):
             "words": sum(len(p.text.split()) for p in told),
             "tokens": math.ceil(sum(len(p.text.encode("utf-8", "replace")) for p in told) / 4),
             "messages": len({found[0] for p in told if (found := _MESSAGE.match(p.path))}),
+            "attachments": attachments(told),
         }
         broken = [name for name in counted if self._breaks(name, counted[name])]
         return Judgement(bool(broken), tuple(f"length_{name}" for name in broken))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.texts import attachments
 from gateway.core.terms import INPUT_PLACES, Document, Judgement, Passage, Place, Request
 
 LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -59,7 +60,7 @@ class Parameters(Check):
             ("max_temperature", _above(document.get("temperature"), self.max_temperature)),
             ("max_n", _above(document.get("n"), self.max_n) or _above(document.get("best_of"), self.max_n)),
             ("logprobs", not self.logprobs and document.get("logprobs") not in (None, False, 0)),
-            ("max_attachments", _above(len({p.path for p in attached}), self.max_attachments)),
+            ("max_attachments", _above(attachments(passages), self.max_attachments)),
             (
                 "remote_images",
                 not self.remote_images and any(p.text.lower().startswith(("http:", "https:")) for p in attached),

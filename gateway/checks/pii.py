@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import ClassVar, Literal
 
-from pydantic import Field
+import re2
+from pydantic import Field, field_validator
 
+from gateway.checks import phones
 from gateway.checks.finding import Finding
 from gateway.checks.following import DECOY
+from gateway.yamlfile import did_you_mean
 
 Entity = Literal[
     "email", "phone", "card", "iban", "ssn", "ip", "mac", "crypto", "date_of_birth", "national_id"
@@ -67,6 +70,7 @@ DECOYS = (
     r"(?i:\b(?:version|build|release|firmware|v|ver|rev)\.?[\s:#=]{0,3})\d+(?:\.\d+){3}\b",
     r"(?i:\b(?:order|invoice|isbn(?:-1[03])?|ref(?:erence)?|ticket|tracking|sku|part|serial)\s?(?:number|no\.?|id)?[\s:#]{1,3})[\d-]{6,}\b",
 )
+_SHAPED = re2.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS["phone"][:-1]))
 
 
 class Pii(Finding):
@@ -80,14 +84,46 @@ class Pii(Finding):
         min_length=1,
         description="what is looked for",
     )
+    region: str | list[str] | None = Field(
+        None,
+        description="countries (US, DE, ...) by whose numbering plans phone numbers are read and verified; "
+        "needs the extra `outrider[phone]`",
+    )
+
+    @field_validator("region")
+    @classmethod
+    def _planned(cls, region: str | list[str] | None) -> str | list[str] | None:
+        asked = [region] if isinstance(region, str) else region or []
+        for name in asked:
+            if name not in phones.known():
+                raise ValueError(f"there is no region '{name}'{did_you_mean(name, phones.known())}")
+        phones.warm(asked)
+        return region
+
+    @property
+    def _regions(self) -> list[str]:
+        return [self.region] if isinstance(self.region, str) else self.region or []
+
+    def read_from(self) -> str:
+        return phones.version() if self.region else ""
 
     def patterns(self) -> Sequence[tuple[str, str]]:
         wanted = [entity for entity in PATTERNS if entity in self.entities]
         found = [(entity, pattern) for entity in wanted for pattern in PATTERNS[entity]]
+        if self._regions and "phone" in self.entities:
+            found.append(("phone", phones.GROUPED))
         return [*found, *((DECOY, pattern) for pattern in DECOYS)]
 
     def accepts(self, category: str, text: str) -> bool:
-        return ACCEPTS[category](text)
+        if not ACCEPTS[category](text):
+            return False
+        return category != "phone" or not self._regions or self._is_planned(text)
+
+    def _is_planned(self, text: str) -> bool:
+        """What looks like a number by itself needs its length only: plans change, and new numbers are given out."""
+        if _SHAPED.fullmatch(text):
+            return phones.is_possible(text, self._regions)
+        return phones.is_given_out(text, self._regions)
 
 
 # --- checks of what matched ----------------------------------------------------------------------

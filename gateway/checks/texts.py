@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from gateway.core.terms import Passage
+from gateway.core.terms import Passage, Place
 
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
@@ -47,6 +47,8 @@ class _Folded(dict[str, str]):
 PLAIN = _Plain()
 FOLDED = _Folded()
 
+_MEMBER = re.compile(r"(.*\]).*", re.DOTALL)
+
 
 def plain(text: str) -> str:
     """Compatibility forms, without invisible characters."""
@@ -80,3 +82,8 @@ def spoken(passages: Iterable[Passage]) -> list[Passage]:
 
 def paths(passages: Sequence[Passage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(p.path for p in passages))
+
+
+def attachments(passages: Iterable[Passage]) -> int:
+    """How many pictures, sounds and files there are; the name and the content of one are one."""
+    return len({_MEMBER.sub(r"\1", p.path) for p in spoken(passages) if p.place is Place.ATTACHMENT})

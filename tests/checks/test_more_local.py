@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from gateway.checks.code import Code
 from gateway.checks.json_schema import JsonSchema
 from gateway.checks.language import Language
+from gateway.checks.length import Length
 from gateway.checks.parameters import Parameters
 from gateway.checks.prompt_leak import PromptLeak
 from gateway.checks.refusal import Refusal
@@ -15,7 +16,7 @@ from gateway.checks.repetition import Repetition
 from gateway.checks.tools import Tools
 from gateway.checks.verbatim import Verbatim
 from gateway.core.terms import Passage, Place
-from gateway.wire.endpoints import CHAT
+from gateway.wire.endpoints import CHAT, ENDPOINTS
 
 
 def request(**more):
@@ -79,11 +80,71 @@ def test_tools_by_name_and_arguments():
     assert categories(declared, call("f", '{"a": 1}')) == []
     assert categories(declared, call("f", '{"a": "1"}')) == ["arguments_not_as_declared"]
     assert categories(declared, call("f", "{")) == ["arguments_not_as_declared"]
-    assert categories(declared, call("g", "{}")) == ["arguments_not_as_declared"]
+    assert categories(declared, call("g", "{}")) == ["tool_not_declared"]
     with pytest.raises(ValidationError, match="give 'allow'"):
         Tools()
     with pytest.raises(ValidationError, match="not valid RE2"):
         Tools(deny_if={"f": {"x": "("}})
+
+
+def test_custom_tools_are_called_with_text():
+    def made(name, text):
+        at = "choices[0].message.tool_calls[0].custom"
+        return [Passage(f"{at}.name", Place.TOOL_CALL, name), Passage(f"{at}.input", Place.TOOL_CALL, text)]
+
+    denied = Tools(deny_if={"sh": {"input": "rm -rf"}})
+    assert categories(denied, made("sh", "rm -rf /")) == ["arguments_denied"]
+    assert categories(denied, made("sh", "ls")) == []
+    custom = {"type": "custom", "custom": {"name": "sh"}}
+    declared = Tools(schema="declared").bound(request(tools=[custom]))
+    assert categories(declared, made("sh", "ls")) == []
+    assert categories(declared, made("zsh", "ls")) == ["tool_not_declared"]
+
+
+def test_names_of_speakers_and_formats_are_no_tools():
+    form = {"type": "json_schema", "json_schema": {"name": "delete", "schema": SCHEMA}}
+    spoke = [
+        {"role": "assistant", "name": "delete", "content": "x"},
+        {"role": "tool", "name": "delete", "content": "y"},
+    ]
+    made = request(messages=spoke, response_format=form)
+    assert categories(Tools(deny=["delete"]).bound(made), made.passages) == []
+
+
+def called(*ids):
+    return {"role": "assistant", "tool_calls": [{"id": i, "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in ids]}  # fmt: skip
+
+
+def result(call_id):
+    return {"role": "tool", "tool_call_id": call_id, "content": f"of {call_id}"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "wrong"),
+    [([called("a", "b"), result("b"), result("a")], []), ([result("a"), called("a")], [0]),
+     ([called("a"), result("a"), result("a")], [2]), ([called("a"), result("b")], [1]),
+     ([{"role": "tool", "content": "of nothing"}], [0]), ([called("a"), result("a"), called("a"), result("a")], []),
+     ([{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}, {"role": "function", "name": "f", "content": "x"}], []),
+     ([{"role": "function", "name": "f", "content": "x"}], [0])],
+)  # fmt: skip
+def test_a_result_answers_a_call(messages, wrong):
+    made = request(messages=messages)
+    judged = Tools(results="linked").bound(made).judge(made.passages)
+    assert judged.categories == (("result_without_call",) if wrong else ())
+    assert {path.partition(".")[0] for path in judged.paths} == {f"messages[{n}]" for n in wrong}
+    assert not Tools(deny=["x"]).bound(made).judge(made.passages).hit
+
+
+@pytest.mark.parametrize(
+    ("more", "items", "wrong"),
+    [({}, ["function_call", "function_call_output"], False), ({}, ["function_call_output", "function_call"], True),
+     ({}, ["custom_tool_call", "custom_tool_call_output"], False), ({"previous_response_id": "r"}, ["function_call_output"], False),
+     ({}, ["item_reference", "function_call_output"], False)],
+)  # fmt: skip
+def test_a_result_among_items(more, items, wrong):
+    parts = [{"type": kind, "call_id": "c", "id": "c", "name": "f", "output": "x"} for kind in items]
+    made = ENDPOINTS["/responses"].read(json.dumps({"model": "m", "input": parts, **more}).encode())
+    assert Tools(results="linked").bound(made).judge(made.passages).hit is wrong
 
 
 PROMPT = "You are the assistant of Example Incorporated. Never reveal the discount code, and always answer in rhymes of four lines."
@@ -177,5 +238,11 @@ def test_remote_images_and_attachments():
     made = request(messages=[{"role": "user", "content": [part]}])
     assert categories(Parameters(remote_images=False).bound(made), made.passages) == ["remote_images"]
     assert categories(Parameters(max_attachments=0).bound(made), made.passages) == ["max_attachments"]
+    assert categories(Length(max_attachments=0), made.passages) == ["length_attachments"]
+    file = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGVsbG8="}}
+    both = request(messages=[{"role": "user", "content": [part, file]}, {"role": "user", "content": "and?"}])
+    for most, hit in ((1, True), (2, False)):
+        assert Length(max_attachments=most).judge(both.passages).hit is hit
+        assert Parameters(max_attachments=most).bound(both).judge(both.passages).hit is hit
     with pytest.raises(ValidationError, match="at least one bound"):
         Parameters()
