@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli import audit, calibrate, check, demo, eval, replay, scan, schema, serve, test  # noqa: A004
+from gateway.cli import audit, calibrate, check, demo, eval, replay, replay_votes, scan, schema, serve, test  # noqa: A004
 from gateway.settings import unknown_settings
 
 
@@ -18,13 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"outrider {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, check, test, scan, eval, calibrate, audit, replay, schema, demo):
-        name = module.__name__.rpartition(".")[2]
+    for module in (serve, check, test, scan, eval, calibrate, audit, replay, replay_votes, schema, demo):
+        name = module.__name__.rpartition(".")[2].replace("_", " ")
         said = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=said, description=said)
         module.arguments(command)
         command.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     for warning in unknown_settings():
         sys.stderr.write(f"outrider: warning: {warning}\n")
     try:
@@ -32,3 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return 130
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`replay votes` is one command."""
+    return ["replay votes", *words[2:]] if list(words[:2]) == ["replay", "votes"] else list(words)

@@ -1,181 +1,191 @@
-"""Replay recorded answers: what a vote of models would have been worth."""
+"""Play kept traffic under other policies: what they would have found, and which requests would have ended otherwise."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from gateway.cli import votes
+from gateway.checks.base import Check
 from gateway.cli.progress import Progress
-from gateway.cli.votes import Recorded
-from gateway.core.ballot import Reading
+from gateway.cli.receipts import Receipt, Unreadable, receipts, selecting, wanted
+from gateway.config.load import load_house
+from gateway.config.model import House
+from gateway.core.terms import Examine, Finding
+from gateway.policy.load import load_policies
+from gateway.policy.model import PolicySet
+from gateway.policy.replayed import AskAgain, Tally
+from gateway.server.consult import Counsel, look_once
+from gateway.server.targets import Targets
+from gateway.server.upstream import Upstream
+from gateway.server.upstreams import make_upstreams
+from gateway.settings import SettingsError, load_settings
+from gateway.yamlfile import FileError
 
+PART = 200  # receipts that one worker of a cluster takes at a time
+AT_ONCE = 16  # parts that are under way; more wait to be read
 
-class Unreadable(Exception):
-    """A line of the file that says nothing of use."""
+Files = tuple[tuple[str, bytes], ...]  # name below the folder, content
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["votes"], help="what is replayed")
-    parser.add_argument("file", type=Path, help="JSON lines: id, truth, ballots: {model: answer}")
-    parser.add_argument("--read-as", choices=["auto", *votes.KINDS], default="auto", help="how answers are read")
-    parser.add_argument("--tolerance", type=float, default=0.01, help="numbers that differ by no more are the same")
-    parser.add_argument("--size", type=int, default=5, help="members of a panel")
-    parser.add_argument("--ranks", default="1-10", help="panels of these, by accuracy: 6-12")
-    parser.add_argument("--panel", action="append", default=[], metavar="A,B,C", help="this panel; may be given again")
-    parser.add_argument("--cascade", action="append", default=[], metavar="A,B,C:D", help="A, B and C must agree, or D")
-    parser.add_argument("--target", type=float, default=0.9, help="accuracy that an agreement is to have")
-    parser.add_argument("--calibration", type=Path, help="write what the `calibration` of a vote reads")
-    parser.add_argument("--json", action="store_true", help="all figures as JSON")
+    parser.epilog = "`outrider replay votes FILE` replays recorded answers of a vote instead; see its own --help."
+    parser.add_argument("source", metavar="FILE", help="exported receipts (JSON lines), or the address of a store")
+    parser.add_argument("--policies", type=Path, required=True, help="the folder or file of the other policies")
+    parser.add_argument("--live", action="store_true", help="ask models again instead of trusting the receipts")
+    parser.add_argument("--ray", metavar="ADDRESS", help="on a Ray cluster: its address, or `local` (extra `ray`)")
+    parser.add_argument("--json", action="store_true", help="the whole report as JSON")
+    selecting(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: figures told; 2: the file or an argument cannot be used."""
+    """0: nothing would have changed; 1: something would; 2: a file or an argument cannot be used."""
     try:
-        records = _records(args.file)
-        told = _figures(args, records)
-    except Unreadable as error:
+        settings = load_settings()
+        house = load_house(settings) if args.live else None
+        policies = _policies(args.policies, house)
+        found = receipts(args.source, settings, wanted(args))
+        tally = _tally(args, found, policies, house)
+    except (SettingsError, FileError, Unreadable) as error:
         sys.stderr.write(f"outrider: {error}\n")
         return 2
-    if args.json:
-        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        sys.stdout.write(_shown(told))
-    return 0
+    if not tally.requests:
+        missing = f"{tally.without_text} receipts hold no text: it is kept with OUTRIDER_AUDIT_TEXT=full"
+        sys.stderr.write(f"outrider: {missing if tally.without_text else 'there are no receipts to play'}\n")
+        return 2
+    told = {"policies": [policy.version for policy in policies.policies], **tally.told()}
+    sys.stdout.write((orjson.dumps(told).decode() + "\n") if args.json else _shown(told))
+    return int(tally.changed > 0)
 
 
-def _records(path: Path) -> list[Recorded]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise Unreadable(f"{path}: {error.strerror or error}") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+def _policies(path: Path, house: House | None) -> PolicySet:
+    """The other policies. Models that only this house knows are not missed where none is asked."""
+    return load_policies(path, known_model=(lambda name: house.route(name) is not None) if house else None)
+
+
+def _tally(args: argparse.Namespace, found: Iterator[Receipt], policies: PolicySet, house: House | None) -> Tally:
+    if args.ray is not None:
+        if house is not None:
+            raise Unreadable("--live asks from this machine; leave --ray out")
+        return _on_ray(args.ray, found, args.policies)
+    if house is None:
+        return _played(found, policies, None)
+    with asyncio.Runner() as runner:
+        asking = _Live(house, runner)
         try:
-            one = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise Unreadable(f"{path}:{number}: not valid JSON: {error}") from None
-        if not isinstance(one, dict) or "truth" not in one or not isinstance(one.get("ballots"), dict):
-            raise Unreadable(f"{path}:{number}: needs 'truth' and 'ballots'")
-        ballots = {str(name): None if said is None else str(said) for name, said in one["ballots"].items()}
-        records.append(Recorded(str(one["truth"]), ballots))
-    if not records:
-        raise Unreadable(f"{path}: holds no question")
-    return records
+            return _played(found, policies, asking.again)
+        finally:
+            runner.run(asking.close())
 
 
-def _figures(args: argparse.Namespace, records: list[Recorded]) -> dict[str, Any]:
-    kind = votes.kind_of(records) if args.read_as == "auto" else args.read_as
-    reading = Reading(kind, select="whole", absolute=args.tolerance)
-    with Progress("questions", len(records)) as progress:
-        answers = votes.grouped(records, reading, progress.at)
-    pool = _ranked(args.ranks, answers.models)
-    some = [tuple(_known(one, answers.models)) for one in args.panel] or list(
-        votes.panels(pool, min(args.size, len(pool)))
-    )
-    judged = []
-    with Progress("panels", len(some)) as progress:
-        for number, members in enumerate(some, 1):
-            judged.append(votes.judged(answers, members))
+def _played(found: Iterable[Receipt], policies: PolicySet, again: AskAgain | None) -> Tally:
+    tally = Tally()
+    with Progress("receipts", 0) as progress:
+        for number, receipt in enumerate(found, 1):
+            tally.take(receipt, policies, again)
             progress.at(number)
-    rows = votes.agreements(answers, some)
-    advised = votes.advice(answers, some, args.target)
-    if args.calibration is not None and advised is not None:
-        own = votes.agreements(answers, [advised.panel])
-        _write(args.calibration, votes.calibration(answers, advised.panel, own))
-    return {
-        "questions": answers.questions,
-        "read_as": kind,
-        "members": [
-            {"model": name, "accuracy": round(answers.accuracy(name), 4), "rank": rank}
-            for rank, name in enumerate(answers.models, 1)
-        ],
-        "panels": _summed(judged),
-        "best_panels": [one._asdict() for one in sorted(judged, key=lambda one: -one.vote)[:5]],
-        "agreement": [row._asdict() for row in rows],
-        "cascades": [_cascade(one, answers)._asdict() for one in args.cascade],
-        "advice": advised._asdict() if advised is not None else None,
-    }
+    return tally
 
 
-def _ranked(ranks: str, models: tuple[str, ...]) -> tuple[str, ...]:
-    first, _, last = ranks.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()) or int(first) < 1:
-        raise Unreadable(f"--ranks {ranks}: write for example 6-12")
-    return models[int(first) - 1 : int(last or first)]
+class _Live:
+    """Asks the models of this house, one look after the other, under the failure policy of all checks."""
+
+    def __init__(self, house: House, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._house = house
+        self._upstreams: dict[str, Upstream] = {}
+        self._targets: Targets | None = None
+        self._counsel: Counsel | None = None
+
+    def again(self, check: Check, examine: Examine) -> Finding:
+        return self._runner.run(self._look(check, examine))
+
+    async def _look(self, check: Check, examine: Examine) -> Finding:
+        if self._counsel is None:  # its connections belong to the loop that runs now
+            self._upstreams = make_upstreams(self._house)
+            self._targets = Targets(self._house, self._upstreams)
+            self._counsel = Counsel(self._targets.until)
+        return await look_once(check, examine, self._counsel)
+
+    async def close(self) -> None:
+        if self._targets is not None:
+            await self._targets.close()
+        for upstream in set(self._upstreams.values()):
+            await upstream.close()
 
 
-def _known(listed: str, models: tuple[str, ...]) -> list[str]:
-    names = [name.strip() for name in listed.split(",")]
-    for name in names:
-        if name not in models:
-            raise Unreadable(f"there is no model '{name}' in the file")
-    return names
-
-
-def _cascade(listed: str, answers: votes.Answers) -> votes.Cascade:
-    members, _, then = listed.rpartition(":")
-    if not members:
-        raise Unreadable(f"--cascade {listed}: write for example A,B,C:D")
-    return votes.cascade(answers, _known(members, answers.models), _known(then, answers.models)[0])
-
-
-def _summed(judged: list[votes.Panel]) -> dict[str, Any]:
-    n = max(1, len(judged))
-    return {
-        "count": len(judged),
-        "size": len(judged[0].members) if judged else 0,
-        "mean_member": sum(one.mean for one in judged) / n,
-        "best_member": sum(one.best for one in judged) / n,
-        "vote": sum(one.vote for one in judged) / n,
-        "vote_beats_best": sum(one.vote > one.best for one in judged),
-        "correlation": sum(one.correlation for one in judged) / n,
-        "effective_votes": sum(one.effective for one in judged) / n,
-    }
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
+def _on_ray(address: str, found: Iterator[Receipt], path: Path) -> Tally:
+    """The same on a cluster: parts of the input, played by whoever has time, counted in their order."""
     try:
-        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-    except OSError as error:
-        raise Unreadable(f"{path}: {error.strerror or error}") from None
+        import ray  # noqa: PLC0415 -- an extra
+    except ImportError:
+        raise Unreadable("a cluster needs the extra: pip install 'outrider[ray]'") from None
+    where: dict[str, Any] = {"num_cpus": 2, "include_dashboard": False} if address == "local" else {"address": address}
+    ray.init(log_to_driver=False, configure_logging=False, **where)
+    try:
+        played = ray.remote(_part)
+        files = ray.put(_files(path))
+        tally = Tally()
+        waiting: list[Any] = []
+        with Progress("receipts", 0) as progress:
+            while part := list(islice(found, PART)):
+                waiting.append(played.remote(files, part))
+                if len(waiting) >= AT_ONCE:
+                    tally.add(ray.get(waiting.pop(0)))
+                    progress.at(tally.requests + tally.without_text)
+            for one in waiting:
+                tally.add(ray.get(one))
+        return tally
+    finally:
+        ray.shutdown()
+
+
+def _files(path: Path) -> Files:
+    """The policies and what lies beside them, for machines that do not have them."""
+    folder = path if path.is_dir() else path.parent
+    found = sorted(one for one in folder.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    return tuple((str(one.relative_to(folder)), one.read_bytes()) for one in found)
+
+
+def _part(files: Files, part: list[Receipt]) -> Tally:
+    return _played(part, _unpacked(files), None)
+
+
+@lru_cache(2)
+def _unpacked(files: Files) -> PolicySet:
+    """Policies that came as bytes; their tests have been played where they came from."""
+    with tempfile.TemporaryDirectory(prefix="outrider-replay-") as folder:
+        for name, content in files:
+            file = Path(folder, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        return load_policies(Path(folder), tested=False)
 
 
 def _shown(told: dict[str, Any]) -> str:
-    lines = [f"{told['questions']} questions, answers read as {told['read_as']}", "", "Members"]
-    lines += [f"  {one['rank']:3}  {one['accuracy']:.3f}  {one['model']}" for one in told["members"]]
-    panels = told["panels"]
-    lines += [
-        "",
-        f"Panels of {panels['size']} ({panels['count']})",
-        f"  mean member       {panels['mean_member']:.3f}",
-        f"  best member       {panels['best_member']:.3f}",
-        f"  vote              {panels['vote']:.3f}   beats its best member in {panels['vote_beats_best']} of {panels['count']}",
-        f"  error correlation {panels['correlation']:.2f}",
-        f"  effective votes   {panels['effective_votes']:.2f}",
-        "",
-        "How often an agreement is right (95 % bounds)",
+    lines = [
+        f"{told['requests']} requests under {', '.join(told['policies'])}: {told['changed']} would have ended otherwise."
     ]
-    lines += [
-        f"  {row['votes']}/{row['of']}  {row['accuracy']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]  of {row['n']}"
-        for row in told["agreement"]
-    ]
-    for one in told["cascades"]:
-        lines += ["", f"Cascade {', '.join(one['members'])}, else {one['then']}"]
-        lines += [f"  right {one['accuracy']:.3f}, escalated {one['escalated']:.1%}"]
-    advised = told["advice"]
-    if advised is not None:
-        threshold = "no agreement is" if advised["threshold"] is None else f"{advised['threshold']} votes are"
-        lines += [
-            "",
-            f"Advice: {', '.join(advised['panel'])}",
-            f"  chosen on every other question ({advised['chosen_on']:.3f}), on the rest {advised['held_out']:.3f}",
-            f"  {threshold} right at least {advised['target']:.0%} of the time (lower bound)",
-        ]
+    if told["without_text"]:
+        lines.append(f"{told['without_text']} more hold no text (OUTRIDER_AUDIT_TEXT=full keeps it).")
+    for name, change in told["changes"].items():
+        lines.append(f"  {name}: {change['count']}   {' '.join(change['ids'])}")
+    lines += ["", "check                                     hits before    now    new   gone  unknown"]
+    for row in told["checks"]:
+        counts = (row["hits_before"], row["hits_now"], row["new"], row["gone"], row["unknown"])
+        lines.append(
+            f"{row['check']:40}"
+            + "".join(f"{count:{width}}" for count, width in zip(counts, (13, 7, 7, 7, 9), strict=True))
+        )
+        lines += [f"    {name}: {' '.join(row[f'{name}_ids'])}" for name in ("new", "gone") if row[f"{name}_ids"]]
+    if any(row["unknown"] for row in told["checks"]):
+        lines += ["", "Unknown: what these checks would say is in no receipt; --live asks them."]
     return "\n".join(lines) + "\n"

@@ -212,7 +212,7 @@ class Gateway:
         request = await _read(endpoint, body, http.headers.get("Content-Type", JSON))
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
         if receipt.texts is not None:
-            receipt.texts.asked(request.passages)
+            receipt.texts.asked(request)
         receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
         if endpoint is MODERATIONS and request.model.startswith(OWN):
             return await self._moderate(request, receipt)

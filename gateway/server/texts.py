@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.core.masking import Masks
-from gateway.core.terms import Delta, Passage, Piece, Spot
+from gateway.core.terms import Delta, Document, Passage, Piece, Request, Spot
 
 MOST = 1024**2  # characters of a question, and of an answer
 WITHHELD = "[withheld]"  # a check found something in it that was not cut out
+
+SAID = frozenset("messages input prompt instructions".split())  # parts of a request that are its texts
 
 Mode = Literal["hashed", "redacted", "full"]
 
@@ -29,13 +31,15 @@ class Texts:
         self._mode = mode
         self._key = key
         self._question: Sequence[Passage] = ()
+        self._request: Document = {}
         self._answer: dict[str, tuple[str, list[str]]] = {}  # channel -> place, parts
         self._lengths: dict[str, int] = {}  # characters of each channel, as the model said them
         self._size = 0
         self.masks: Masks | None = None
 
-    def asked(self, passages: Sequence[Passage]) -> None:
-        self._question = passages
+    def asked(self, request: Request) -> None:
+        self._question = request.passages
+        self._request = request.document
 
     def rewritten(self, passages: Sequence[Passage]) -> None:
         """The question as the upstream is asked."""
@@ -64,9 +68,14 @@ class Texts:
         if text:
             self._answer.setdefault(piece.channel, (str(piece.place), []))[1].append(text)
 
-    def lines(self, found: Collection[str]) -> dict[str, list[dict[str, str]]]:
-        """As a receipt tells them. `found`: the paths in which something was found that was not cut out."""
-        told: dict[str, list[dict[str, str]]] = {"input": [], "output": []}
+    def lines(self, found: Collection[str]) -> dict[str, Any]:
+        """As a receipt tells them. `found`: the paths in which something was found that was not cut out.
+
+        In full also the rest of the request (its parameters, its tools), for checks that look at those.
+        """
+        told: dict[str, Any] = {"input": [], "output": []}
+        if self._mode == "full":
+            told["request"] = {name: value for name, value in self._request.items() if name not in SAID}
         left = MOST
         for passage in self._question:
             if self._mode != "redacted" or passage.origin is None:
