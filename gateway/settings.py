@@ -80,6 +80,12 @@ class Settings(BaseSettings):
         None, description="key of the chain and of hashed texts; without it whoever writes the store can forge both"
     )
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
+    max_concurrent: int = Field(1024, ge=1, description="requests answered at a time; a stream is one until it ends")
+    max_queued: int = Field(256, ge=0, description="requests that may wait for a place; beyond it: 503")
+    queue_wait: Duration = Field(1.0, validate_default=False, description="seconds that they wait at most")
+    max_memory_held: Size = Field(
+        512 * 1024**2, description="bytes of bodies and held answers over all requests; 0: no limit"
+    )
 
     @field_validator("audit_url")
     @classmethod

@@ -47,6 +47,7 @@ from gateway.core.terms import (
     Left,
     Note,
     Outcome,
+    Overfull,
     Passage,
     Pause,
     Piece,
@@ -69,6 +70,15 @@ TOO_LONG = Fault(
     502, "The answer is longer than may be held back for its checks.", "answer_too_long", blame=Blame.OVERFLOW
 )
 
+NO_ROOM = Fault(
+    503,
+    "The gateway is at its limit of memory and has broken off this answer.",
+    "overloaded",
+    "server_error",
+    headers={"retry-after": "1"},
+    blame=Blame.OVERFLOW,
+)
+
 
 class Spoken:
     """The answer so far: one running text for each channel, and only where a check will read it."""
@@ -76,11 +86,13 @@ class Spoken:
     def __init__(self, places: Iterable[Place]) -> None:
         self._wanted = frozenset(places)
         self._channels: dict[str, tuple[Place, list[str]]] = {}
+        self.size = 0  # characters
 
     def add(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
             if piece.place in self._wanted:
                 self._channels.setdefault(piece.channel, (piece.place, []))[1].append(piece.text)
+                self.size += len(piece.text)
 
     def passages(self, watch: Watch) -> tuple[Passage, ...]:
         return tuple(
@@ -143,6 +155,11 @@ class Exchange:
         return self._asked and not self._rewriting and not self._waits_for(Side.INPUT)
 
     @property
+    def held(self) -> int:
+        """What it keeps of the answer: frames in the gate, or texts (the same ones) that a check will read whole."""
+        return max(self._gate.held, self._spoken.size, self._spoken_raw.size)
+
+    @property
     def closed(self) -> bool:
         return self.verdict is not None
 
@@ -173,6 +190,8 @@ class Exchange:
                 return self._rewritten(event)
             case Elapsed():
                 return self._close(Verdict(Decision.FAILED, fault=TOO_SLOW))
+            case Overfull():
+                return self._close(Verdict(Decision.FAILED, fault=NO_ROOM))
             case Left():
                 return self._close(Verdict(Decision.LEFT))
 

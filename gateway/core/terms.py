@@ -319,6 +319,11 @@ class Elapsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Overfull:
+    """What is held of the answer does not fit into the memory that all requests share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """The client hung up."""
 
@@ -339,7 +344,7 @@ class Stopped:
     finding: Finding
 
 
-Event = Arrived | Ended | Broke | Stopped | Found | Elapsed | Left | Rewritten
+Event = Arrived | Ended | Broke | Stopped | Found | Elapsed | Overfull | Left | Rewritten
 
 
 # --- effects: what is to be done --------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -15,11 +15,14 @@ import structlog
 from aiohttp import web
 
 from gateway.config.model import Fan, House, Route
-from gateway.core.exchange import Exchange
+from gateway.core.admission import Admission
+from gateway.core.ceiling import Ceiling
+from gateway.core.exchange import NO_ROOM, Exchange
 from gateway.core.masking import Masks
 from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten, Side, Watch
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
+from gateway.server.admit import Doors
 from gateway.server.afterwards import Afterwards
 from gateway.server.audit.keeper import Keeper
 from gateway.server.candidate import Candidate, Part
@@ -88,6 +91,13 @@ class Gateway:
         self.metrics.watch_breakers(self._targets.states)
         self._counsel = Counsel(self._targets.until)
         self._cors = Cors(self.settings.cors_origins)
+        self.ceiling = Ceiling(self.settings.max_memory_held)
+        self._doors = Doors(
+            Admission(self.settings.max_concurrent, self.settings.max_queued),
+            self.ceiling,
+            wait=self.settings.queue_wait,
+            metrics=self.metrics,
+        )
 
     async def close(self) -> None:
         """Close the connections to the upstreams and to the services of the checks."""
@@ -119,6 +129,7 @@ class Gateway:
             return _refusal(BadRequest("The gateway failed.", status=500, kind="server_error"), receipt)
         finally:
             self.in_flight -= 1
+            self._doors.leave(receipt)
             receipt.settle()
 
     def _receipt(self, http: web.BaseRequest) -> Receipt:
@@ -127,6 +138,7 @@ class Gateway:
             keep=self._kept,
             seal=self._seal if strict else None,
             cors=self._cors.headers(http.headers),
+            held=self.ceiling.account(),
             texts=Texts(self._text, self._audit_key) if self._text != "none" and self.keeper is not None else None,
         )
 
@@ -146,6 +158,8 @@ class Gateway:
         return await self.keeper.kept(receipt.kept_lines(receipt.lines()))
 
     def _kept(self, receipt: Receipt) -> None:
+        if receipt.why == NO_ROOM.code and receipt.decision == Decision.FAILED:
+            self.metrics.shed.labels("answer").inc()
         self._price(receipt)
         self.metrics.count(receipt)
         self.keep(receipt)
@@ -206,9 +220,7 @@ class Gateway:
         return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 
     async def _answer(self, endpoint: Endpoint, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
-        body = await read_body(
-            http, media=endpoint.media, max_body=self.settings.max_body, within=self.settings.body_timeout
-        )
+        body = await self._body(http, endpoint.media, receipt)
         request = await _read(endpoint, body, http.headers.get("Content-Type", JSON))
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
         if receipt.texts is not None:
@@ -280,7 +292,7 @@ class Gateway:
 
     async def _webhook(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         """Another gateway asks for a verdict, by LiteLLM's contract."""
-        asked = webhook(await self._document(http))
+        asked = webhook(await self._document(http, receipt))
         receipt.endpoint = "webhook"
         told = await screen(asked, self.policies, self._counsel, self._mask_key, receipt)
         return _json(told, receipt)
@@ -288,7 +300,7 @@ class Gateway:
     async def _contents(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         """An orchestrator asks for detections, by the contract of its detectors, whose errors have a shape of their own."""
         try:
-            texts = contents(await self._document(http))
+            texts = contents(await self._document(http, receipt))
             receipt.endpoint = "contents"
             detector = http.headers.get("detector-id", "")
             found = await detect(detector, texts, self.policies, self._counsel, receipt)
@@ -301,8 +313,21 @@ class Gateway:
         receipt.decision = "released"
         return _json(contents_answer(texts, found), receipt)
 
-    async def _document(self, http: web.BaseRequest) -> Document:
-        body = await read_body(http, media={JSON}, max_body=self.settings.max_body, within=self.settings.body_timeout)
+    async def _body(self, http: web.BaseRequest, media: Collection[str], receipt: Receipt) -> bytes:
+        """The body of a request that has a place: no place is taken before all of it is there."""
+        self._doors.look()
+
+        def grown(size: int) -> None:
+            if not receipt.held.set("body", size):
+                raise self._doors.refusal("memory")
+
+        limits = self.settings
+        body = await read_body(http, media=media, max_body=limits.max_body, within=limits.body_timeout, grown=grown)
+        await self._doors.enter(receipt)
+        return body
+
+    async def _document(self, http: web.BaseRequest, receipt: Receipt) -> Document:
+        body = await self._body(http, {JSON}, receipt)
         return await asyncio.to_thread(canonical.parse, body) if len(body) > INLINE else canonical.parse(body)
 
     async def _models(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
@@ -316,6 +341,8 @@ class Gateway:
             receipt.decision, receipt.status = "released", 200
             body = canonical.dump(endpoint.select(None))
             return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
+        self._doors.look()
+        await self._doors.enter(receipt)
         planned = plan(self.policies, models=("",), endpoint=MODELS.name)
         receipt.policies = planned.policies
         route = Route(upstream, "")

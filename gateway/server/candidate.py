@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core.ceiling import Account
+from gateway.core.exchange import NO_ROOM
 from gateway.core.terms import Decision, Delta, Document, Examine, Finding, Spot, Verdict
 from gateway.fanout.contest import Answer, Began, Event, Finished, Lost, Task
 from gateway.server.record import Look, Receipt
@@ -27,6 +29,7 @@ class Part:
         self._key = key
         self.id = receipt.id
         self.calls = receipt.calls
+        self.held = receipt.held
 
     @property
     def late(self) -> int:
@@ -68,6 +71,7 @@ class Candidate:
     stream: bool
     tell: Callable[[Event], Any]  # a coroutine function
     grew: Callable[[str], Any]
+    held: Account
     frames: list[Document] = field(default_factory=list)
     followed: bool = False
     told: int = 0  # frames that are passed on
@@ -95,6 +99,8 @@ class Candidate:
     async def flush(self) -> None:
         if self.size > MOST_HELD and not self.followed:
             raise UpstreamError(CUT)
+        if not self.held.set(f"candidate {self.task.key}", self.size):
+            raise UpstreamError(NO_ROOM)
         if self.spoke is not None and not self._began:
             self._began = True
             await self.tell(Began(self.task.key))

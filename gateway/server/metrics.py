@@ -78,6 +78,20 @@ class Metrics:
             "outrider_receipts", "Receipts kept, lost, and attempts that failed", ["outcome"], registry=registry
         )
         self.in_flight = Gauge("outrider_in_flight", "Requests under way", registry=registry)
+        self.admitted = Gauge("outrider_admitted", "Requests that have a place", registry=registry)
+        self.queued = Gauge("outrider_queued", "Requests that wait for a place", registry=registry)
+        self.queue_seconds = Histogram(
+            "outrider_queue_seconds", "Seconds in the queue, of those that waited", buckets=SECONDS, registry=registry
+        )
+        self.shed = Counter(
+            "outrider_shed",
+            "Sent away with 503: full, waited (in vain), memory; or an answer broken off for want of memory",
+            ["reason"],
+            registry=registry,
+        )
+        self.memory_held = Gauge(
+            "outrider_memory_held_bytes", "Bodies and held answers of all requests", registry=registry
+        )
         self.lag = Histogram(
             "outrider_loop_lag_seconds",
             "How late the event loop was, looked at twice a second",

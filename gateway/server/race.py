@@ -34,6 +34,7 @@ from gateway.core.terms import (
     Headers,
     Left,
     Note,
+    Overfull,
     Pause,
     Resume,
     Rewrite,
@@ -91,6 +92,8 @@ class Race:
         self._rewording = reword
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # found on the spot by local checks
+        self._coming = 0  # bytes in the mailbox
+        self._part = f"answer {id(self)}"
         self._flowing = asyncio.Event()
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
         self._running: dict[str, tuple[asyncio.Task[None], Look | None]] = {}
@@ -107,6 +110,7 @@ class Race:
             self._abandon()
             raise
         finally:
+            self._receipt.held.set(self._part, 0)
             for examine, look in self._after:
                 self._late(examine, look)
 
@@ -120,7 +124,15 @@ class Race:
                 event = await self._next()
             except ClientGone:
                 event = Left()
+            if isinstance(event, Arrived):
+                self._coming -= event.delta.size
             effects = self._exchange.take(event)
+            if not self._exchange.closed and not self._fits():
+                effects += self._exchange.take(Overfull())
+
+    def _fits(self) -> bool:
+        """Count what is held of the answer now; False: it is more than there is room for."""
+        return self._receipt.held.set(self._part, self._exchange.held + self._coming)
 
     async def _next(self) -> Event:
         if self._soon:
@@ -204,13 +216,14 @@ class Race:
 
     async def _pump(self, call: Call) -> None:
         """Read one call to its end and tell what came. Waits while the exchange wants no more."""
-        record = CallRecord(call.name, call.upstream, call.model)
+        record = CallRecord(call.name, call.upstream, call.model, held=self._receipt.held)
         self._receipt.calls.append(record)
         texts = self._receipt.texts
         over: Event
         try:
             async with aclosing(self._upstream.answer(call, self._headers, record)) as deltas:
                 async for delta in deltas:
+                    self._coming += delta.size
                     if texts is not None:
                         texts.said(delta.pieces)
                     await self._mailbox.put(Arrived(call.name, delta))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.wire.errors import BadRequest
 
 
-async def read_body(http: web.BaseRequest, *, media: Collection[str], max_body: int, within: float) -> bytes:
-    """The whole body, at most `max_body` bytes, at most `within` seconds from now."""
+async def read_body(
+    http: web.BaseRequest, *, media: Collection[str], max_body: int, within: float, grown: Callable[[int], None]
+) -> bytes:
+    """The whole body, at most `max_body` bytes, at most `within` seconds from now; `grown` is told how much is there."""
     _check_head(http, media, max_body)
     if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -23,6 +25,7 @@ async def read_body(http: web.BaseRequest, *, media: Collection[str], max_body: 
                 size += len(part)
                 if size > max_body:
                     raise too_large(max_body)
+                grown(size)
                 parts.append(part)
     except TimeoutError:
         raise BadRequest("The body did not arrive in time.", status=408, code="request_timeout") from None

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from gateway.core.ceiling import Account
 from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
 from gateway.core.verdict import as_enforced, strongest
 from gateway.server.spending import Spent
@@ -105,6 +106,7 @@ class Book(Protocol):
     id: str
     late: int
     calls: list[CallRecord]
+    held: Account
 
     @property
     def texts(self) -> Texts | None: ...
@@ -138,6 +140,8 @@ class Receipt:
     changed: bool = False  # something was cut out of the question or of what was released so far
     unknown: int = 0  # placeholders that a model made up
     late: int = 0  # looks that outlive the answer
+    queued: float = 0.0  # seconds in the queue for a place
+    held: Account = field(default_factory=Account)  # bytes of it that are in memory
     fanout: dict[str, Any] = field(default_factory=dict)  # what a virtual model did: strategy, tally, members
     fanout_headers: dict[str, str] = field(default_factory=dict)  # what of it is known before the first byte
     texts: Texts | None = None  # where texts are kept
@@ -211,6 +215,8 @@ class Receipt:
         }
         if self.why:
             said["why"] = self.why
+        if self.queued:
+            said["queued_ms"] = _ms(self.queued)
         if self.fanout:
             said["fanout"] = self.fanout
         if self.first_byte is not None:

@@ -12,7 +12,7 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +22,8 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.config.model import UpstreamSettings
+from gateway.core.ceiling import Account
+from gateway.core.exchange import NO_ROOM
 from gateway.core.terms import Blame, Call, Delta, Document, Fault, Finding, Headers, Piece, Place
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
@@ -97,6 +99,12 @@ class CallRecord:
     usd: float | None = None  # what it cost, where prices are configured
     cancelled: bool = False
     headers: dict[str, str] = field(default_factory=dict)  # of the answer: validated, rendered anew
+    held: Account = field(default_factory=Account)  # what the request holds in memory
+
+    def grow(self, size: int) -> None:
+        """So many more bytes are kept until the answer is whole. Raises UpstreamError where they do not fit."""
+        if not self.held.grow(f"read {self.name}", size):
+            raise UpstreamError(NO_ROOM)
 
 
 class Upstream(Protocol):
@@ -211,6 +219,7 @@ class HttpUpstream:
         record.status = response.status
         answer = _Answer(endpoint, endpoint.reader(call.document, stream=call.stream), response, call.stream)
         answer.reader.rewritable = call.rewritable
+        answer.grow = record.grow
         try:
             await self._refuse_status(response, first)
             record.headers, request_id = _told(response.headers)
@@ -301,7 +310,8 @@ class HttpUpstream:
         raise UpstreamError(told, retry=retry, wait=wait)
 
     async def _plain(self, answer: _Answer, first: float) -> AsyncGenerator[Delta, None]:
-        document, size = await _document(answer.response, first, answer.endpoint.max_answer, answer.endpoint.max_values)
+        most, values = answer.endpoint.max_answer, answer.endpoint.max_values
+        document, size = await _document(answer.response, first, most, values, answer.grow)
         with _readable():
             if not answer.stream:
                 read = answer.reader.delta
@@ -334,6 +344,7 @@ class HttpUpstream:
                 size += len(event.data)
                 if size > answer.endpoint.max_answer:
                     raise UpstreamError(TOO_LARGE)
+                answer.grow(len(event.data))
                 with _readable():
                     frames.append(reader.fit(_event(event)))
                 answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
@@ -362,6 +373,7 @@ class HttpUpstream:
             if answer.endpoint.flows:
                 yield answer.reader.raw(media, data)
             else:
+                answer.grow(len(data))
                 parts.append(data)
         if parts:
             with _readable():
@@ -405,6 +417,10 @@ class HttpUpstream:
         return answer
 
 
+def _uncounted(_size: int) -> None:
+    """Of what is small."""
+
+
 class _Answer:
     """One response being read."""
 
@@ -414,6 +430,7 @@ class _Answer:
         self.response = response
         self.stream = stream  # asked for
         self.patience = Patience(0.0)
+        self.grow: Callable[[int], None] = _uncounted
 
 
 @contextmanager
@@ -435,15 +452,20 @@ def _event(event: sse.Event) -> Document:
 
 
 async def _document(
-    response: aiohttp.ClientResponse, until: float, most: int, values: int = canonical.MAX_VALUES
+    response: aiohttp.ClientResponse,
+    until: float,
+    most: int,
+    values: int = canonical.MAX_VALUES,
+    grow: Callable[[int], None] = _uncounted,
 ) -> tuple[Document, int]:
-    """A JSON object of at most so many bytes and values, and its size in bytes."""
+    """A JSON object of at most so many bytes and values, and its size in bytes; `grow` counts them as they come."""
     parts: list[bytes] = []
     size = 0
     async for part in _reads(response, Patience(until)):
         size += len(part)
         if size > most:
             raise UpstreamError(TOO_LARGE)
+        grow(len(part))
         parts.append(part)
     body = b"".join(parts)
     with _readable():
