@@ -99,3 +99,57 @@ async def test_under_load_no_request_fails_or_mixes_versions(tmp_path):
     for receipt in receipts:
         verdicts = {check["verdict"] for check in receipt["checks"]}
         assert len(verdicts) == 1, receipt
+
+
+async def test_500_reloads_good_and_broken_in_turn(tmp_path):
+    """No request fails, none mixes two versions, and every broken one is refused while the last good one serves."""
+    policy = "policy: p\nchecks: {{a: {{use: keywords, words: [{0}], at: input, do: flag}}, b: {{use: keywords, words: [{0}], at: output, do: flag}}}}\n"
+    broken = [
+        "policy: p\nchecks: {a: {use: keywordz}}\n",
+        "policy: [",
+        policy.format("x") + "tests: [{say: x, expect: block}]\n",
+    ]
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, policy.format("word0"), audit_url="none://") as gateway:
+            file = tmp_path / "policies" / "policy.yaml"
+            statuses = []
+            refused = 0
+            done = asyncio.Event()
+
+            async def load():
+                while not done.is_set():
+                    statuses.append(await status(gateway, "word0 word2 word4"))
+
+            async def reloaded(words):
+                """One more reload of this outcome is in the log."""
+                until_then = gateway.log.count(words)
+                gateway.process.send_signal(signal.SIGHUP)
+                async with asyncio.timeout(20):
+                    while gateway.log.count(words) == until_then:
+                        await asyncio.sleep(0.002)
+
+            async def change():
+                nonlocal refused
+                for number in range(1, 251):
+                    file.write_text(policy.format(f"word{number}"))
+                    await reloaded("policies_loaded")
+                    file.write_text(broken[number % 3])
+                    await reloaded("policies_refused")
+                    refused += 1
+                done.set()
+
+            async with asyncio.timeout(100), asyncio.TaskGroup() as group:
+                group.create_task(change())
+                for _ in range(2):
+                    group.create_task(load())
+            receipts = await asyncio.to_thread(gateway.receipts, len(statuses))
+            told = await asyncio.to_thread(ready, gateway)
+    assert refused == 250
+    assert "refused" in told
+    assert set(statuses) == {200}
+    assert len({receipt["policies"][0] for receipt in receipts}) > 20
+    found = {}
+    for receipt in receipts:
+        (version,) = receipt["policies"]
+        verdicts = tuple(check["verdict"] for check in receipt["checks"])
+        assert found.setdefault(version, verdicts) == verdicts  # one version has one opinion
