@@ -1,4 +1,4 @@
-"""Writes docs/kinds/: a page for each kind of check, from its class and docs/kinds/notes.yaml: `python docs/kinds.py`."""
+"""Writes docs/kinds/, a page for each kind of check from its class and docs/kinds/notes.yaml, and docs/reference.md: `python docs/kinds.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from gateway.checks import KINDS
 from gateway.checks.base import Check
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Lane, Place
+from gateway.policy.model import Common, Defaults, For, Head, Trial
 
 FOLDER = Path(__file__).with_name("kinds")
+REFERENCE: dict[str, type[BaseModel]] = {
+    "A policy": Head,
+    "`for`": For,
+    "`defaults`": Defaults,
+    "A check of any kind": Common,
+    "A test": Trial,
+}
 WRITTEN = "<!-- Written by docs/kinds.py from the class of the kind and docs/kinds/notes.yaml; do not edit. -->"
 
 
@@ -79,16 +88,17 @@ def _lane(kind: type[Check]) -> str:
     )
 
 
-def _settings(kind: type[Check]) -> list[str]:
+def _settings(kind: type[BaseModel]) -> list[str]:
+    """A table of the fields of a model."""
     schema = kind.model_json_schema()
     rows = []
     for name, field in schema["properties"].items():
-        if name == "use":
+        if name == "use" and issubclass(kind, Check):
             continue
         default = "required" if name in schema.get("required", ()) else f"`{_written(field.get('default'))}`"
         if default == "`null`":
             default = ""
-        rows.append(f"| `{name}` | {_type(field, schema)} | {default} | {_cell(field['description'])} |")
+        rows.append(f"| `{name}` | {_type(field, schema)} | {default} | {_cell(field.get('description', ''))} |")
     return ["| key | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
 
 
@@ -132,10 +142,27 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def reference() -> str:
+    """Every key of a policy file that does not belong to a kind."""
+    lines = [
+        "# Every key of a policy file\n",
+        "<!-- Written by docs/kinds.py from the models that read the file; do not edit. -->\n",
+        "What belongs to one kind of check is on [its page](kinds/README.md). The same for editors:",
+        "[`policies/schema.json`](../policies/schema.json).",
+    ]
+    for title, model in REFERENCE.items():
+        lines += [f"\n## {title}\n", inspect.cleandoc(model.__doc__ or "") + "\n", *_settings(model)]
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[str, str]:
     """File name -> what it holds."""
     told = notes()
-    return {"README.md": index(told), **{f"{name}.md": page(name, kind, told[name]) for name, kind in KINDS.items()}}
+    return {
+        "../reference.md": reference(),
+        "README.md": index(told),
+        **{f"{name}.md": page(name, kind, told[name]) for name, kind in KINDS.items()},
+    }
 
 
 if __name__ == "__main__":

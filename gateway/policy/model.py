@@ -41,14 +41,16 @@ class _Model(BaseModel):
 class For(_Model):
     """Which requests a policy is for; a list holds glob patterns, an absent one is all."""
 
-    models: Names | None = None
-    keys: Names | None = None
-    endpoints: Names | None = None
+    models: Names | None = Field(None, description="the model that was asked for, or that it stands for")
+    keys: Names | None = Field(None, description="not in this version")
+    endpoints: Names | None = Field(None, description="chat, responses, completions, embeddings, ...")
 
 
 class Defaults(_Model):
+    """What holds for the checks of a policy that say nothing else."""
+
     timeout: Duration = Field(2.0, description="seconds that one look may take")
-    on_error: OnError = "block"
+    on_error: OnError = Field("block", description="what a look that failed does")
 
 
 Words = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
@@ -58,34 +60,40 @@ Expected = Literal["pass", "flag", "mask", "redact", "block"]
 class Trial(_Model):
     """A test of the policy: what is said and replied, and what is to come of it. Played plain and streamed."""
 
-    name: str | None = None
+    name: str | None = Field(None, description="what a report calls it")
     say: str | None = Field(None, description="the user's message")
     messages: list[dict[str, Any]] | None = Field(None, description="the whole conversation instead")
     request: dict[str, Any] = Field({}, description="more fields of the request")
-    model: str = "test"
+    model: str = Field("test", description="the model that is asked for")
     reply: str = Field("All is well.", description="what the model answers")
     stream: Literal["every_split"] | None = Field(None, description="cut the reply at every place")
     given: dict[str, Literal["pass", "block", "hit"]] = Field({}, description="what checks that ask a model say")
     fail: Words = Field([], description="checks that fail")
     expect: Expected | dict[str, Expected] = Field(description="the outcome, or what single checks do")
-    upstream_contains: Words = []
-    upstream_not_contains: Words = []
-    client_contains: Words = []
-    client_not_contains: Words = []
+    upstream_contains: Words = Field([], description="texts that the question must hold as the upstream gets it")
+    upstream_not_contains: Words = Field([], description="texts that it must not hold")
+    client_contains: Words = Field([], description="texts that the answer must hold as the client gets it")
+    client_not_contains: Words = Field([], description="texts that it must not hold")
 
 
 class Head(_Model):
     """The keys of a policy, its checks still unread."""
 
-    policy: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    for_: For = Field(For(), alias="for")
-    mode: Mode = "enforce"
-    refusal: str = Field(REFUSAL, min_length=1, max_length=4000)
-    block_as: BlockAs = "error"
-    opaque: Literal["allow", "block"] = "allow"
-    defaults: Defaults = Defaults()
-    checks: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
-    tests: list[Trial] = []
+    policy: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="its name")
+    for_: For = Field(For(), alias="for", description="which requests it is for; absent: all")
+    mode: Mode = Field("enforce", description="shadow: looks on and changes nothing; disabled: is not there")
+    refusal: str = Field(
+        REFUSAL, min_length=1, max_length=4000, description="what a block says with `block_as: message` or `refusal`"
+    )
+    block_as: BlockAs = Field(
+        "error", description="how a block is told: an error, an answer of the model, or a refusal of the model"
+    )
+    opaque: Literal["allow", "block"] = Field("allow", description="what becomes of parts that no check can read")
+    defaults: Defaults = Field(Defaults(), description="for checks that say nothing else")
+    checks: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")], dict[str, Any]] = Field(
+        min_length=1, description="each with a name: the keys of every check, and those of its kind"
+    )
+    tests: list[Trial] = Field([], description="played at every load; one that fails refuses the file")
 
 
 class Common(_Model):
