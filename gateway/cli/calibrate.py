@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import orjson
 
-from gateway.cli.eval import Unusable, check_of, judged, rows_of
 from gateway.cli.eval import arguments as of_eval
-from gateway.core.terms import Place
+from gateway.cli.eval import by_source, check_of, told_of
+from gateway.cli.labelled import Unusable, rows_of
 from gateway.policy.load import PolicyError
+from gateway.server.spending import Spent
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,8 @@ def _scores(args: argparse.Namespace) -> list[tuple[float, bool]]:
     """(score, positive) of every text. Raises Unusable."""
     if not 0 < args.fpr < 1:
         raise Unusable("--fpr is a share between 0 and 1")
-    scores = judged(check_of(args), rows_of(args.data), Place(args.place))["all"].scores
+    told = told_of(args, check_of(args), rows_of(args.data), Spent())
+    scores = by_source(told, {})["all"].scores
     if not scores:
         raise Unusable(f"'{args.check}' gives no scores, so it has no threshold")
     ordinary, least = sum(not positive for _, positive in scores), math.ceil(1 / args.fpr)

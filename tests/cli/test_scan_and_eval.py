@@ -3,6 +3,8 @@
 import gzip
 import itertools
 import json
+import re
+import socket
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
@@ -12,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.calibrate import threshold_of
+from gateway.cli.entities import Entities
 from gateway.cli.eval import auc
+from gateway.cli.labelled import Gold
 from gateway.cli.plot import curve, recall_at
 
 
@@ -102,7 +106,8 @@ def test_eval(tmp_path):
     (tmp_path / "p.yaml").write_text(POLICY)
     assert outrider("eval", "d.jsonl", "--check", "p.mail", "--policies", "p.yaml", cwd=tmp_path).returncode == 0
     for words, said in (
-        (["d.jsonl", "--check", "judge", "--settings", '{"model": "m"}'], "asks a model"),
+        (["d.jsonl", "--check", "judge", "--settings", '{"model": "m"}'], "--live asks it"),
+        (["d.jsonl", "--check", "pii", "--entities", "[1]"], "--entities"),
         (["d.jsonl", "--check", "nothing"], "no kind of check"),
         (["d.jsonl", "--check", "pii", "--settings", "{"], "--settings"),
         (["none.jsonl", "--check", "pii"], "none.jsonl"),
@@ -111,7 +116,109 @@ def test_eval(tmp_path):
         assert done.returncode == 2
         assert said in done.stderr
     (tmp_path / "bad.jsonl").write_text('{"text": "x", "positive": true}\n{"text": 1}\n')
+    (tmp_path / "spans.jsonl").write_text('{"text": "x", "spans": [{"start": 0, "end": 2, "type": "a"}]}')
+    assert "spans.jsonl:1: 'spans'" in outrider("eval", "spans.jsonl", "--check", "pii", cwd=tmp_path).stderr
     assert "bad.jsonl:2: needs 'text'" in outrider("eval", "bad.jsonl", "--check", "pii", cwd=tmp_path).stderr
+
+
+SPANS = [
+    ("write to a@b.co or c@d.co", [(9, 15, "EMAIL_ADDRESS"), (19, 25, "EMAIL_ADDRESS")], "one"),
+    ("Ann at +1 202-555-0143", [(0, 3, "PERSON"), (7, 22, "Rufnummer")], "one"),
+    ("192.0.2.1, e@f.co", [(0, 9, "EMAIL")], "two"),
+    ("nothing", [], "two"),
+]
+
+
+def test_eval_of_values(tmp_path):
+    rows = [
+        {"text": text, "spans": [{"start": a, "end": b, "type": kind} for a, b, kind in spans], "source": source}
+        for text, spans, source in SPANS
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("eval", "d.jsonl", "--check", "pii", "--entities", '{"rufnummer": "phone"}')
+    told = json.loads(outrider(*words, "--json", cwd=tmp_path).stdout)
+    entities = told["all"]["entities"]
+    assert list(entities) == ["email", "person", "phone", "ip", "any"]
+    mail = entities["email"]
+    assert (mail["values"], mail["told"], mail["recall"]) == (3, 3, pytest.approx(2 / 3))
+    assert (mail["exact"], mail["precision"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert entities["phone"] == {"values": 1, "told": 1, "recall": 1, "exact": 1, "precision": 1}
+    assert entities["person"] == {"values": 1, "told": 0, "recall": 0, "exact": 0, "precision": None}
+    assert (entities["ip"]["values"], entities["ip"]["precision"]) == (0, 0)
+    assert (entities["any"]["recall"], entities["any"]["precision"]) == (0.8, 0.8)
+    assert told["two"]["entities"]["email"]["recall"] == 0
+    shown = outrider(*words, cwd=tmp_path).stdout
+    assert [line.split()[:2] for line in shown.splitlines()[-6:-4]] == [["entity", "values"], ["email", "3"]]
+    assert "entity" not in outrider("eval", "d.jsonl", "--check", "injection", cwd=tmp_path).stdout
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.sampled_from("ab")), max_size=6))
+def test_what_is_told_as_it_is_labelled_is_right(spans):
+    gold = [Gold(start, start + length, entity) for start, length, entity in spans]
+    counted = Entities()
+    counted.add(gold, gold)
+    for figures in counted.figures().values():
+        assert (figures["recall"], figures["exact"], figures["precision"]) == (1, 1, 1)
+    silent = Entities()
+    silent.add(gold, [])
+    assert all((f["recall"], f["precision"]) == (0, None) for f in silent.figures().values())
+
+
+def test_half_of_a_value_is_enough_and_less_is_not():
+    for end, recall in ((5, 1), (4, 0)):
+        counted = Entities()
+        counted.add([Gold(0, 10, "card")], [Gold(0, end, "card")])
+        assert counted.figures()["card"]["recall"] == recall
+
+
+HOUSE = """
+upstreams:
+  up:
+    scripted:
+      - {model: small, when: perhaps, reply: PERHAPS}
+      - {model: small, when: bomb, reply: "YES"}
+      - {model: small, reply: "NO"}
+default_upstream: up
+prices: {small: {input: 1, output: 1}}
+"""
+ASKED = [("a bomb", 1), ("a bun", 0), ("a bomb disposal manual", 0), ("perhaps", 0), ("a trap", 1)]
+
+
+def test_eval_asks_models(tmp_path):
+    (tmp_path / "outrider.yaml").write_text(HOUSE)
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps({"text": t, "positive": bool(p)}) + "\n" for t, p in ASKED))
+    judge = ("eval", "d.jsonl", "--check", "judge", "--settings", '{"model": "small"}')
+    done = outrider(*judge, "--live", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)["all"]
+    assert (told["texts"], told["failed"], told["precision"], told["recall"]) == (5, 1, 0.5, 0.5)
+    assert told["false_positive_rate"] == 0.5
+    assert told["ms_median"] > 0
+    assert "failed: " in done.stderr
+    assert re.search(r"spent: completion_tokens \d+, prompt_tokens \d+, total_tokens \d+; 0\.\d+ USD", done.stderr)
+    policy = (
+        "policy: p\nchecks: {two: {need: 1, of: {a: {use: judge, model: small}, b: {use: keywords, words: [trap]}}}}\n"
+    )
+    (tmp_path / "p.yaml").write_text(policy)
+    words = ("eval", "d.jsonl", "--check", "p.two", "--policies", "p.yaml", "--live", "--at-once", "2", "--json")
+    assert json.loads(outrider(*words, cwd=tmp_path).stdout)["all"]["recall"] == 1
+    for more, said in ((("--timeout", "0"), "--timeout"), (("--at-once", "0"), "--at-once")):
+        assert said in outrider(*judge, "--live", *more, cwd=tmp_path).stderr
+    (tmp_path / "d.jsonl").write_text(json.dumps({"text": "perhaps", "positive": True}))
+    done = outrider(*judge, "--live", cwd=tmp_path)
+    assert (done.returncode, "no verdict on any text" in done.stderr) == (2, True)
+    (tmp_path / "outrider.yaml").write_text(HOUSE.replace("default_upstream: up", "models: {big: {upstream: up, model: small}}"))
+    assert "the model 'small', which no upstream has" in outrider(*judge, "--live", cwd=tmp_path).stderr
+
+
+def test_eval_asks_a_service_that_needs_no_house(tmp_path):
+    (tmp_path / "d.jsonl").write_text(json.dumps({"text": "x", "positive": True}))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        settings = json.dumps({"url": f"http://127.0.0.1:{closed.getsockname()[1]}"})
+        words = ("eval", "d.jsonl", "--check", "webhook", "--settings", settings, "--live")
+        done = outrider(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "failed: its service cannot be reached (1)" in done.stderr
 
 
 def test_the_area_under_the_curve():
