@@ -206,7 +206,9 @@ def test_eval_asks_models(tmp_path):
     (tmp_path / "d.jsonl").write_text(json.dumps({"text": "perhaps", "positive": True}))
     done = outrider(*judge, "--live", cwd=tmp_path)
     assert (done.returncode, "no verdict on any text" in done.stderr) == (2, True)
-    (tmp_path / "outrider.yaml").write_text(HOUSE.replace("default_upstream: up", "models: {big: {upstream: up, model: small}}"))
+    (tmp_path / "outrider.yaml").write_text(
+        HOUSE.replace("default_upstream: up", "models: {big: {upstream: up, model: small}}")
+    )
     assert "the model 'small', which no upstream has" in outrider(*judge, "--live", cwd=tmp_path).stderr
 
 
