@@ -51,6 +51,8 @@ class Source:
     value: Any = None
     marks: dict[Loc, tuple[int, int]] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    raw: bytes = b""
+    keyless: bool = False  # read and tested only: the keys of services need not be there
 
     def wrong(self, loc: Loc, message: str) -> None:
         line, column = self.place(loc)
@@ -91,12 +93,19 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 def read(path: Path) -> Source:
     """Parse one file. Mistakes are kept in the source; its value is then partly there or None."""
-    source = Source(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        source.mistakes.append(Mistake(str(path), 0, 0, f"cannot be read: {reason}"))
+        return parse(path, path.read_bytes())
+    except OSError as error:
+        return Source(path, mistakes=[Mistake(str(path), 0, 0, f"cannot be read: {error.strerror}")])
+
+
+def parse(path: Path, raw: bytes) -> Source:
+    """The same for what is no file yet, or no longer."""
+    source = Source(path, raw=raw)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        source.mistakes.append(Mistake(str(path), 0, 0, "cannot be read: not UTF-8"))
         return source
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from gateway.checks.base import Ask, CheckFault, ServiceCall
 from gateway.checks.replies import usage_of
-from gateway.checks.service import NO_VERDICT, KeyEnv, Service, Url, document, documents, told
+from gateway.checks.service import NO_VERDICT, KeyEnv, Service, Url, document, documents, keyless, told
 from gateway.core.terms import Document, Judgement, Passage, Side
 
 API_KEY = "AWS_BEARER_TOKEN_BEDROCK"  # the name that Amazon's own tools read
@@ -47,8 +47,8 @@ class Bedrock(Service):
         return given
 
     @model_validator(mode="after")
-    def _may_ask(self) -> Bedrock:
-        if self.key() is None:
+    def _may_ask(self, info: ValidationInfo) -> Bedrock:
+        if not keyless(info) and self.key() is None:
             self._credentials = _credentials()
         return self
 

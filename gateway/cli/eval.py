@@ -171,7 +171,7 @@ def check_of(args: argparse.Namespace) -> Check:
 
 
 def _of_policy(args: argparse.Namespace) -> Check:
-    loaded = load_policies(args.policies, tested=False).policies
+    loaded = load_policies(args.policies, tested=False, keyless=not args.live).policies
     named = {f"{policy.name}.{entry.name}": entry for policy in loaded for entry in policy.entries.values()}
     if args.check not in named:
         raise Unusable(f"there is no check '{args.check}' (known: {', '.join(sorted(named))})")

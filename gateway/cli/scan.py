@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """0: nothing hits; 1: something does; 2: the policies cannot be read."""
     path = args.policies or (Path("policies") if Path("policies").is_dir() else BUILT_IN)
     try:
-        policies = load_policies(path, tested=False).policies
+        policies = load_policies(path, tested=False, keyless=True).policies
     except PolicyError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -35,15 +35,19 @@ class PolicyError(FileError):
     """What is wrong with the policies; nothing of them takes effect."""
 
 
-def load_policies(path: Path, *, known_model: Known | None = None, tested: bool = True) -> PolicySet:
-    """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found, failing tests included."""
+def load_policies(
+    path: Path, *, known_model: Known | None = None, tested: bool = True, keyless: bool = False
+) -> PolicySet:
+    """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found, failing tests included.
+
+    Keyless: the policies are read and tested, not served, so that the keys of services need not be there.
+    """
     mistakes: list[Mistake] = []
     policies: dict[str, Policy] = {}
     for file in _files(path):
         source = yamlfile.read(file)
-        policy = None if source.mistakes else _policy(source, known_model)
-        if policy is not None and not source.mistakes and tested:
-            _tried(policy, source)
+        source.keyless = keyless
+        policy = _read(source, known_model, tested=tested)
         if policy is not None and policy.name in policies:
             source.wrong(("policy",), f"there is a policy '{policy.name}' already: {policies[policy.name].path}")
         mistakes += source.mistakes
@@ -52,6 +56,23 @@ def load_policies(path: Path, *, known_model: Known | None = None, tested: bool 
     if mistakes:
         raise PolicyError(mistakes)
     return PolicySet(tuple(policies[name] for name in sorted(policies)))
+
+
+def read_policy(path: Path, text: str) -> Policy:
+    """A policy that is no file yet, keyless and untested. Raises PolicyError."""
+    source = yamlfile.parse(path, text.encode())
+    source.keyless = True
+    policy = _read(source, None, tested=False)
+    if policy is None or source.mistakes:
+        raise PolicyError(source.mistakes)
+    return policy
+
+
+def _read(source: Source, known_model: Known | None, *, tested: bool) -> Policy | None:
+    policy = None if source.mistakes else _policy(source, known_model)
+    if policy is not None and not source.mistakes and tested:
+        _tried(policy, source)
+    return policy
 
 
 def _files(path: Path) -> list[Path]:
@@ -87,7 +108,7 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
         entry = _entry(name, raw, source, known_model)
         if entry is not None:
             entries[name] = entry
-    digest = hashlib.sha256(source.path.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(source.raw).hexdigest()[:8]
     return Policy(source.path, digest, head, entries)
 
 
@@ -230,7 +251,7 @@ def _parameters(kind: type[Check]) -> set[str]:
 
 def _validated(model: type[Any], value: Any, base: Loc, source: Source, keys: set[str]) -> Any:
     try:
-        return model.model_validate(value, context={"folder": source.path.parent})
+        return model.model_validate(value, context={"folder": source.path.parent, "keyless": source.keyless})
     except ValidationError as error:
         source.wrong_by(error, base, keys)
         return None
