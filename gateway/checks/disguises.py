@@ -1,0 +1,105 @@
+"""What a text says beneath a disguise: letters apart, leet, backwards, ROT13, base64, hex, escapes, tag characters.
+
+A cheap look tells whether a text may wear one, and what is beneath is read once: the time is in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import html
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import unquote
+
+WORDS = 2  # that must look turned or rotated before a text is read so
+LEET = 3  # digits before a letter, and words with digits in them
+PACKED = 16  # letters of base64 or hex
+
+_TAGS = re.compile("[\U000e0020-\U000e007e]")
+_FROM_TAGS = {0xE0000 + code: code for code in range(0x20, 0x7F)}
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{16,}={0,2}(?![\w+/=-])")
+_HEX = re.compile(r"(?<!\w)(?:[0-9A-Fa-f]{2}){8,}(?!\w)")
+_URL_SAFE = str.maketrans("-_", "+/")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,6};|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}")
+_CODE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
+_DOTTED = re.compile(r"([.*_|~-])[^\W\d_]\1[^\W\d_](?![^\W_])")
+_SPELT = re.compile(r" [^\W\d_] [^\W\d_] (?: |[^\W\d_] )")
+_APART = re.compile(r"(?<![^\W_])([^\W_]) (?=[^\W_](?![^\W_]))")
+_APART_BY = re.compile(r"(?<![^\W_])([^\W_])[.*_|~-](?=[^\W_](?![^\W_]))")
+_DIGIT = re.compile("[0134578](?=[A-Za-z])")
+_LEET = re.compile(r"\b(?=[a-z]*[0134578])(?=[0134578]*[a-z])[a-z0134578]{2,}\b", re.IGNORECASE)
+_FROM_LEET = str.maketrans("0134578", "oieastb")
+_PLAIN = ("the", "and", "you", "your", "all", "this", "that", "ignore", "prompt", "system", "instructions", "rules")
+_CASES = frozenset(cased for word in _PLAIN for cased in (word, word.upper(), word.capitalize()))
+_TURNED = frozenset(word[::-1] for word in _CASES)
+_ROTATED = frozenset(codecs.encode(word, "rot13") for word in _CASES)
+
+
+def readings(text: str) -> Iterator[str]:
+    """The text, and what it says beneath each disguise that it seems to wear."""
+    yield text
+    words = text.split()
+    for plain in (_tags(text), _packed(words), _escapes(text), _apart(text), _leet(text), *_turned(text, words)):
+        if plain:
+            yield plain
+
+
+def _tags(text: str) -> str:
+    return "" if text.isascii() or not _TAGS.search(text) else text.translate(_FROM_TAGS)
+
+
+def _packed(words: Sequence[str]) -> str:
+    long = " ".join([word for word in words if len(word) >= PACKED])
+    if not long:
+        return ""
+    pieces = [_said(_from_base64(piece)) for piece in _BASE64.findall(long)]
+    pieces += [_said(bytes.fromhex(piece)) for piece in _HEX.findall(long)]
+    return "\n".join(filter(None, pieces))
+
+
+def _from_base64(piece: str) -> bytes:
+    bare = piece.rstrip("=").translate(_URL_SAFE)
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _said(raw: bytes) -> str:
+    """Bytes that are words, as text."""
+    try:
+        plain = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return plain if all(c.isprintable() or c.isspace() for c in plain) else ""
+
+
+def _escapes(text: str) -> str:
+    if not _ESCAPE.search(text):
+        return ""
+    plain = _CODE.sub(lambda found: chr(int(found[1] or found[2], 16)), unquote(html.unescape(text)))
+    return plain if plain != text else ""
+
+
+def _apart(text: str) -> str:
+    """Letters with a space or a mark between them; one of a text that has both is enough."""
+    if _DOTTED.search(text):
+        return _APART_BY.sub(r"\1", text)
+    return _APART.sub(r"\1", text) if _SPELT.search(text) else ""
+
+
+def _leet(text: str) -> str:
+    if len(_DIGIT.findall(text)) < LEET:
+        return ""
+    plain, words = _LEET.subn(lambda found: found[0].translate(_FROM_LEET), text)
+    return plain if words >= LEET else ""
+
+
+def _turned(text: str, words: Sequence[str]) -> Iterator[str]:
+    said = frozenset(words)
+    if len(said & _TURNED) >= WORDS:
+        yield text[::-1]
+    if len(said & _ROTATED) >= WORDS:
+        yield codecs.encode(text, "rot13")
