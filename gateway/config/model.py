@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, model_validator
@@ -13,6 +13,8 @@ from gateway.units import Duration
 PASSTHROUGH = "passthrough"
 LATER = frozenset({"keys"})
 MODEL_LATER = frozenset("fallbacks balance".split())
+ClientName = Literal["lean", "aiohttp"]
+DEFAULT: ClientName = "lean"
 
 
 class Route(NamedTuple):
@@ -50,6 +52,7 @@ class UpstreamSettings(_Model):
     api_key: SecretStr | None = Field(None, description="the key, or 'passthrough' for the client's own")
     timeout: Timeouts = Timeouts()
     retries: int = Field(1, ge=0, le=2)
+    client: ClientName = Field(DEFAULT, description="what makes the calls: our own client, or aiohttp's")
 
     @model_validator(mode="after")
     def _one_of(self) -> UpstreamSettings:

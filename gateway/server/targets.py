@@ -13,18 +13,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 import structlog
-from yarl import URL
 
 from gateway import __version__
 from gateway.checks.base import Ask, CheckFault, ServiceCall
-from gateway.config.model import House
+from gateway.config.model import DEFAULT, House
 from gateway.core.breaker import Breaker, State
 from gateway.core.terms import Document
+from gateway.server.calling import Answer, CallLost, Client, Late, Request, Unreachable
+from gateway.server.clients import open_client
 from gateway.server.spending import Spent
-from gateway.server.upstream import RETRIED_STATUSES, RetryBudget, Upstream, UpstreamError, open_session
+from gateway.server.upstream import RETRIED_STATUSES, RetryBudget, Upstream, UpstreamError
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -33,6 +33,7 @@ ATTEMPTS = 3
 FIRST_WAIT = 0.05  # seconds; doubled for each further attempt, half of it at random
 ROOM = 64  # calls of checks to one target at a time; more wait within their deadline
 MAX_ANSWER = 4 * 1024**2  # bytes
+GRACE = 1.0  # seconds beyond a look's deadline, which is to speak first
 
 
 class _Lost(Exception):
@@ -101,22 +102,22 @@ class Target:
 
 
 class Targets:
-    """Every target that checks have called so far, and the one session to services."""
+    """Every target that checks have called so far, and the one client to services."""
 
     def __init__(self, house: House, upstreams: Mapping[str, Upstream], room: int = ROOM) -> None:
         self._house = house
         self._upstreams = upstreams
         self._room = room
         self._targets: dict[str, Target] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._client: Client | None = None
 
     def until(self, when: float, spent: Spent | None = None) -> Ask:
         """The port for one look, which ends at `when` (monotonic seconds); what it costs goes to `spent`."""
         return _Look(self, when, Spent() if spent is None else spent)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
 
     def states(self) -> list[tuple[str, State]]:
         """Each target that was called so far, and how its breaker stands."""
@@ -147,11 +148,12 @@ class Targets:
         return await self._target(f"{route.upstream}/{route.model}").call(attempt, until)
 
     async def post(self, until: float, call: ServiceCall) -> Any:
-        if self._session is None:
-            self._session = open_session()
-        session = self._session
+        if self._client is None:
+            self._client = open_client(DEFAULT)
+        client = self._client
         parts = urlsplit(call.url)
-        return await self._target(f"{parts.netloc}{parts.path}").call(lambda: _post(session, call), until)
+        late = until + GRACE
+        return await self._target(f"{parts.netloc}{parts.path}").call(lambda: _post(client, call, late), until)
 
 
 class _Look:
@@ -169,8 +171,8 @@ class _Look:
         return await self._targets.post(self._until, call)
 
 
-async def _post(session: aiohttp.ClientSession, call: ServiceCall) -> Any:
-    """One attempt. The look's deadline is around it. Raises _Lost."""
+async def _post(client: Client, call: ServiceCall, until: float) -> Any:
+    """One attempt. The look's own deadline is around it. Raises _Lost."""
     body = orjson.dumps(call.body)
     headers = {
         "content-type": "application/json",
@@ -182,27 +184,28 @@ async def _post(session: aiohttp.ClientSession, call: ServiceCall) -> Any:
     if call.sign is not None:
         headers |= await asyncio.to_thread(call.sign, call.url, body)
     try:
-        url = URL(call.url, encoded=True)  # as it was signed
-        async with session.post(
-            url, data=body, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
-        ) as response:
-            if response.status != 200:
-                again = response.status in RETRIED_STATUSES
-                raise _Lost(f"its service answered {response.status}", again=again, ill=again)
-            return _parsed(await _read(response))
-    except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionError):
+        answer = await client.send(Request("POST", call.url, headers, body), until)
+        try:
+            if answer.status != 200:
+                again = answer.status in RETRIED_STATUSES
+                raise _Lost(f"its service answered {answer.status}", again=again, ill=again)
+            data = await _read(answer, until)
+            answer.release()
+        finally:
+            answer.close()
+    except (Unreachable, Late):
         raise _Lost("its service cannot be reached", again=True, ill=True) from None
-    except (aiohttp.ClientError, ValueError):
+    except CallLost:
         raise _Lost("its service's answer cannot be read", again=False, ill=True) from None
+    return _parsed(data)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: Answer, until: float) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in response.content.iter_any():
+    while part := await answer.read(until):
         size += len(part)
         if size > MAX_ANSWER:
-            response.close()
             raise _Lost("its service's answer is too large", again=False, ill=True)
         parts.append(part)
     return b"".join(parts)

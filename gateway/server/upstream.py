@@ -17,14 +17,12 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import aiohttp
-from yarl import URL
-
 from gateway import __version__
 from gateway.config.model import UpstreamSettings
 from gateway.core.ceiling import Account
 from gateway.core.exchange import NO_ROOM
 from gateway.core.terms import Blame, Call, Delta, Document, Fault, Finding, Headers, Piece, Place
+from gateway.server.calling import Answer, CallLost, Client, Late, Request, Unreachable, Unreadable
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import JSON, Endpoint
@@ -35,7 +33,6 @@ from gateway.wire.reader import Reader, UpstreamErrorFrame
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
 INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
 MAX_ERROR = 1024**2  # bytes of an error answer
-HEAD_LIMIT = 65_536  # bytes of one header line
 ASKED: dict[str, Endpoint] = {
     one.name: one for one in (CHAT, COMPLETIONS, MODERATIONS, EMBEDDINGS)
 }  # by checks and votes
@@ -161,15 +158,15 @@ class RetryBudget:
 class HttpUpstream:
     """An OpenAI-compatible server behind a base URL."""
 
-    def __init__(self, settings: UpstreamSettings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: UpstreamSettings, client: Client) -> None:
         assert settings.base_url is not None
         self._settings = settings
-        self._session = session
-        self._urls = {path: URL(settings.base_url + path, encoded=True) for path in ENDPOINTS}
+        self._client = client
+        self._urls = {path: settings.base_url + path for path in ENDPOINTS}
         self._budget = RetryBudget()
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.close()
 
     async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
         limits = self._settings.timeout
@@ -232,13 +229,13 @@ class HttpUpstream:
                     yield delta
             if closing := answer.reader.closing():
                 yield Delta(None, closing)
-            response.release()  # closes it as well, unless it was read to its end
+            response.release()
         finally:
             response.close()
 
     def _deltas(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
         """By what the upstream sent, not by what was asked: a stream may come as JSON and the reverse."""
-        media = answer.response.content_type
+        media = answer.response.media
         if media == "text/event-stream":
             return self._streamed(answer, first, until) if answer.stream else self._gathered(answer, first, until)
         if media == JSON:
@@ -247,9 +244,7 @@ class HttpUpstream:
             return self._raw(answer, media, first, until)
         raise UpstreamError(MALFORMED)
 
-    async def _send(
-        self, endpoint: Endpoint, document: Document, headers: Headers, until: float
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, endpoint: Endpoint, document: Document, headers: Headers, until: float) -> Answer:
         sent = self._headers(headers)
         media, body = endpoint.encode(document)
         if media:
@@ -257,23 +252,14 @@ class HttpUpstream:
         sent["accept"] = "text/event-stream, application/json" if endpoint.streams(document) else "application/json"
         if endpoint.raw_media is not None:
             sent["accept"] = "*/*"
+        url, connect = self._urls[endpoint.path], self._settings.timeout.connect
         try:
-            async with asyncio.timeout(until - time.monotonic()):
-                return await self._session.request(
-                    endpoint.method,
-                    self._urls[endpoint.path],
-                    data=body if media else None,
-                    headers=sent,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout.connect),
-                )
-        except aiohttp.ServerTimeoutError:  # the connection was not made in time
-            raise UpstreamError(TOO_SLOW, retry=True) from None
-        except TimeoutError:
-            raise UpstreamError(TOO_SLOW) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionError):
+            return await self._client.send(Request(endpoint.method, url, sent, body if media else None, connect), until)
+        except Late as late:
+            raise UpstreamError(TOO_SLOW, retry=late.connecting) from None
+        except Unreachable:
             raise UpstreamError(UNREACHABLE, retry=True) from None
-        except (aiohttp.ClientError, ValueError):
+        except CallLost:
             raise UpstreamError(MALFORMED) from None
 
     def _headers(self, client: Headers) -> dict[str, str]:
@@ -295,7 +281,7 @@ class HttpUpstream:
             sent["authorization"] = f"Bearer {key.get_secret_value()}"
         return sent
 
-    async def _refuse_status(self, response: aiohttp.ClientResponse, until: float) -> None:
+    async def _refuse_status(self, response: Answer, until: float) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise UpstreamError(MALFORMED)
         if response.status == 200:
@@ -424,7 +410,7 @@ def _uncounted(_size: int) -> None:
 class _Answer:
     """One response being read."""
 
-    def __init__(self, endpoint: Endpoint, reader: Reader, response: aiohttp.ClientResponse, stream: bool) -> None:  # noqa: FBT001
+    def __init__(self, endpoint: Endpoint, reader: Reader, response: Answer, stream: bool) -> None:  # noqa: FBT001
         self.endpoint = endpoint
         self.reader = reader
         self.response = response
@@ -452,7 +438,7 @@ def _event(event: sse.Event) -> Document:
 
 
 async def _document(
-    response: aiohttp.ClientResponse,
+    response: Answer,
     until: float,
     most: int,
     values: int = canonical.MAX_VALUES,
@@ -484,15 +470,16 @@ def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]
     return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found, closed=True, fixed=True),)
 
 
-async def _reads(response: aiohttp.ClientResponse, patience: Patience) -> AsyncIterator[bytes]:
+async def _reads(response: Answer, patience: Patience) -> AsyncIterator[bytes]:
     """The body as it comes, each read within the patience that is left."""
     while True:
         try:
-            async with asyncio.timeout(patience.until - time.monotonic()):
-                data = await response.content.readany()
-        except TimeoutError:
+            data = await response.read(patience.until)
+        except Late:
             raise UpstreamError(TOO_SLOW) from None
-        except (aiohttp.ClientError, ConnectionError):
+        except Unreadable:
+            raise UpstreamError(MALFORMED) from None
+        except CallLost:
             raise UpstreamError(CUT) from None
         if not data:
             return
@@ -548,16 +535,3 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
         return None
     after = headers["retry-after"]
     return float(after) if _NUMBER.match(after) else math.inf
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A client that goes only where it is sent: no redirects, cookies, proxies or inflating of its own."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        max_line_size=HEAD_LIMIT,
-        max_field_size=HEAD_LIMIT,
-    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gateway.config.load import ConfigError
 from gateway.config.model import House
+from gateway.server.clients import open_client
 from gateway.server.script import Rule
 from gateway.server.scripted import ScriptedUpstream, scripted_rules
-from gateway.server.upstream import HttpUpstream, Upstream, open_session
+from gateway.server.upstream import HttpUpstream, Upstream
 from gateway.yamlfile import Mistake
 
 
@@ -26,6 +27,6 @@ def make_upstreams(house: House) -> dict[str, Upstream]:
     """One for each name. Must be called inside a running event loop; each is closed by its `close`."""
     rules = scripts(house)
     return {
-        name: ScriptedUpstream(rules[name]) if name in rules else HttpUpstream(settings, open_session())
+        name: ScriptedUpstream(rules[name]) if name in rules else HttpUpstream(settings, open_client(settings.client))
         for name, settings in house.upstreams.items()
     }
