@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +18,6 @@ from gateway.yamlfile import did_you_mean
 PREFIX = "OUTRIDER_"
 LATER = {
     "STATE_URL": "memory://",
-    "WORKERS": "1",
 }  # of the design, not in this version: the value that changes nothing
 
 
@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     audit_key: SecretStr | None = Field(
         None, description="key of the chain and of hashed texts; without it whoever writes the store can forge both"
     )
+    workers: int = Field(1, ge=1, le=256, description="processes that share the port; each has its share of the limits")
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
     max_concurrent: int = Field(1024, ge=1, description="requests answered at a time; a stream is one until it ends")
     max_queued: int = Field(256, ge=0, description="requests that may wait for a place; beyond it: 503")
@@ -125,6 +126,15 @@ def load_settings() -> Settings:
     if settings.admin_port == settings.port and settings.admin_host == settings.host:
         raise SettingsError(f"{PREFIX}ADMIN_PORT: is the port of the data listener; 0 is none")
     return settings
+
+
+SHARED = ("max_connections", "max_concurrent", "max_queued", "max_memory_held")
+
+
+def share(settings: Settings) -> Settings:
+    """What one of the workers may take of what the settings allow to all, and one secret for all of them."""
+    parts = {name: -(-getattr(settings, name) // settings.workers) for name in SHARED}
+    return settings.model_copy(update={**parts, "mask_key": settings.mask_key or SecretStr(secrets.token_hex(32))})
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,22 +25,27 @@ from gateway.server.app import Gateway
 from gateway.server.audit.keeper import Keeper
 from gateway.server.audit.opening import open_store
 from gateway.server.audit.store import StoreError
-from gateway.server.listen import serve
+from gateway.server.listen import reserve, serve
 from gateway.server.logs import set_up
 from gateway.server.metrics import Metrics
 from gateway.server.reload import Reloader
+from gateway.server.siblings import Siblings
 from gateway.server.upstreams import make_upstreams, scripts
-from gateway.settings import Settings, SettingsError, load_settings
+from gateway.server.workers import Supervisor
+from gateway.settings import Settings, SettingsError, load_settings, share
 from gateway.yamlfile import FileError
 
 log = structlog.get_logger()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (OUTRIDER_WORKERS)")
     parser.epilog = "Configured by OUTRIDER_* variables, outrider.yaml and policies/; see the README."
 
 
-def run(_args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    if args.workers is not None:
+        os.environ["OUTRIDER_WORKERS"] = str(args.workers)
     try:
         settings = load_settings()
         house = load_house(settings)
@@ -60,9 +68,41 @@ def run(_args: argparse.Namespace) -> int:
             waits={w.name: wait(w) for w in streams},
         )
     paths = watched(settings)
-    return run_gateway(
-        settings, house, policies, load=(lambda: policies_for(settings, house)) if paths else None, paths=paths
-    )
+    load = (lambda: policies_for(settings, house)) if paths else None
+    if settings.workers > 1:
+        return run_workers(settings, house, policies, load=load, paths=paths)
+    return run_gateway(settings, house, policies, load=load, paths=paths)
+
+
+def run_workers(
+    settings: Settings,
+    house: House,
+    policies: PolicySet,
+    *,
+    load: Callable[[], PolicySet] | None,
+    paths: tuple[Path, ...],
+) -> int:
+    """Several processes that serve the same, each with its share of the limits."""
+    one = share(settings)
+    newest = [policies]
+
+    def work(line: socket.socket, again: bool) -> int:  # noqa: FBT001 -- called with what the parent knows
+        for kept in ports:
+            kept.close()
+        return run_gateway(one, house, newest[0], load=load, paths=paths, line=line, again=again)
+
+    def loaded() -> None:
+        with contextlib.suppress(Exception):  # whatever is wrong with the files, the last good ones stay
+            newest[0] = load() if load is not None else newest[0]
+
+    try:
+        ports = reserve(settings)
+    except OSError as error:
+        sys.stderr.write(f"outrider: {error}\n")
+        return 2
+    gc.collect()
+    gc.freeze()  # what the workers share with this process is not copied because the collector looked at it
+    return Supervisor(settings.workers, work, loaded=loaded, grace=settings.drain).run()
 
 
 def run_gateway(
@@ -73,10 +113,13 @@ def run_gateway(
     *,
     load: Callable[[], PolicySet] | None = None,
     paths: tuple[Path, ...] = (),
+    line: socket.socket | None = None,
+    again: bool = False,
 ) -> int:
     """Serve until told to stop. 0: drained; 2: could not start, with the reason on stderr.
 
-    `load` reads the policies anew when something under `paths` changes.
+    `load` reads the policies anew when something under `paths` changes, and where this process serves `again` for one
+    that died. `line` leads to the parent of several.
     """
     metrics = Metrics()
     try:
@@ -92,7 +135,10 @@ def run_gateway(
         gc.collect()
         gc.freeze()  # what start-up made is never looked at by the collector again
         reloader = Reloader(load, paths) if load is not None else None
-        await serve(gateway, (lambda: started(gateway)) if started else None, reloader)
+        if again and reloader is not None:
+            reloader.ask()
+        siblings = Siblings(line) if line is not None else None
+        await serve(gateway, (lambda: started(gateway)) if started else None, reloader, siblings)
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from gateway.server.app import Gateway
+from gateway.server.siblings import Siblings
 from gateway.wire import errors
 
 EVERY = 0.5  # seconds between two looks at how late the loop is
@@ -18,11 +19,16 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 class Admin:
     """Answers operators; whoever is not on this machine needs the token."""
 
-    def __init__(self, gateway: Gateway, token: SecretStr | None) -> None:
+    def __init__(self, gateway: Gateway, token: SecretStr | None, siblings: Siblings | None = None) -> None:
+        """With `siblings` it speaks for all of them."""
         self._gateway = gateway
+        self._siblings = siblings
         self._token = token.get_secret_value().encode() if token else None
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        if http.path == "/readyz" and self._siblings is not None and http.method in {"GET", "HEAD"}:
+            status, body = (await self._siblings.whole()).health()
+            return web.Response(status=status, body=body, content_type="application/json")
         if http.path in {"/healthz", "/readyz"}:
             return self._gateway.health(http)
         if not self._may(http):
@@ -31,8 +37,13 @@ class Admin:
             return _refused(404, "This path is not served.", "unknown_url")
         if http.method not in {"GET", "HEAD"}:
             return _refused(405, "This endpoint takes GET.", "method_not_allowed")
+        return web.Response(body=await self._metrics(), headers={"content-type": TEXT})
+
+    async def _metrics(self) -> bytes:
+        if self._siblings is not None:
+            return (await self._siblings.whole()).metrics()
         self._gateway.metrics.in_flight.set(self._gateway.in_flight)
-        return web.Response(body=self._gateway.metrics.text(), headers={"content-type": TEXT})
+        return self._gateway.metrics.text()
 
     def _may(self, http: web.BaseRequest) -> bool:
         if self._token is None:

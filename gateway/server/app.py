@@ -205,6 +205,15 @@ class Gateway:
             )
         return BadRequest("This endpoint is not served.", status=404, code="unknown_url")
 
+    @property
+    def ready(self) -> bool:
+        return not self.draining and (self.keeper is None or not self.keeper.refuses)
+
+    @property
+    def mistakes(self) -> list[str]:
+        """Why the newest policies did not take effect, as everybody may read it."""
+        return [_without_folders(mistake) for mistake in self.refused]
+
     def health(self, http: web.BaseRequest) -> web.Response:
         if http.method not in {"GET", "HEAD"}:
             return web.Response(status=405, headers={"allow": "GET, HEAD"})
@@ -215,7 +224,7 @@ class Gateway:
         if http.path == "/readyz":
             told: Document = {"status": "ok", "policies": [policy.version for policy in self.policies.policies]}
             if self.refused:
-                told["refused"] = [_without_folders(mistake) for mistake in self.refused]
+                told["refused"] = self.mistakes
             return web.Response(body=canonical.dump(told), content_type=JSON)
         return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.server.admin import Admin, watch_loop
 from gateway.server.app import Gateway
 from gateway.server.reload import Reloader
+from gateway.server.siblings import Siblings
+from gateway.settings import Settings
 from gateway.wire import errors
 
 log = structlog.get_logger()
@@ -126,16 +129,21 @@ class Listener(web.Server):
         )
 
 
-async def serve(gateway: Gateway, started: Callable[[], None] | None = None, reloader: Reloader | None = None) -> None:
+async def serve(
+    gateway: Gateway,
+    started: Callable[[], None] | None = None,
+    reloader: Reloader | None = None,
+    siblings: Siblings | None = None,
+) -> None:
     """Listen until SIGTERM or SIGINT, then drain: refuse new requests, finish those in flight, write their receipts."""
     if gateway.keeper is None:
-        await _serve(gateway, started, reloader)
+        await _serve(gateway, started, reloader, siblings)
         return
     failed: OSError | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.keeper.run())
         try:
-            await _serve(gateway, started, reloader)
+            await _serve(gateway, started, reloader, siblings)
         except OSError as error:  # told by itself, not as one of a group
             failed = error
         finally:
@@ -144,7 +152,9 @@ async def serve(gateway: Gateway, started: Callable[[], None] | None = None, rel
         raise failed
 
 
-async def _serve(gateway: Gateway, started: Callable[[], None] | None, reloader: Reloader | None) -> None:
+async def _serve(
+    gateway: Gateway, started: Callable[[], None] | None, reloader: Reloader | None, siblings: Siblings | None
+) -> None:
     settings = gateway.settings
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -154,20 +164,24 @@ async def _serve(gateway: Gateway, started: Callable[[], None] | None, reloader:
     runner = web.ServerRunner(listener)
     admin = web.ServerRunner(
         Listener(
-            Admin(gateway, settings.admin_token).handle, head_timeout=settings.header_timeout, most=ADMIN_CONNECTIONS
+            Admin(gateway, settings.admin_token, siblings).handle,
+            head_timeout=settings.header_timeout,
+            most=ADMIN_CONNECTIONS,
         )
     )
     await runner.setup()
     await admin.setup()
     try:
-        await _listen(runner, settings.host, settings.port, "OUTRIDER_PORT")
+        shared = siblings is not None
+        await _listen(runner, settings.host, settings.port, "OUTRIDER_PORT", shared=shared)
         if settings.admin_port:
-            await _listen(admin, settings.admin_host, settings.admin_port, "OUTRIDER_ADMIN_PORT")
+            await _listen(admin, settings.admin_host, settings.admin_port, "OUTRIDER_ADMIN_PORT", shared=shared)
         log.info("listening", host=settings.host, port=settings.port)
         if started is not None:
             started()
         async with asyncio.TaskGroup() as group:
             lag = group.create_task(watch_loop(gateway))
+            line = group.create_task(siblings.run(gateway, stop.set)) if siblings is not None else None
             reloading = None
             if reloader is not None:
                 loop.add_signal_handler(signal.SIGHUP, reloader.ask)
@@ -176,7 +190,9 @@ async def _serve(gateway: Gateway, started: Callable[[], None] | None, reloader:
             lag.cancel()
             if reloading is not None:
                 reloading.cancel()
-        await _drain(gateway, settings.drain)
+            await _drain(gateway, settings.drain)
+            if line is not None:
+                line.cancel()
     finally:
         await _end(gateway, runner)
         await admin.cleanup()
@@ -186,13 +202,49 @@ class Taken(OSError):
     """An address that cannot be listened on; says which, and the setting that chooses another."""
 
 
-async def _listen(runner: web.ServerRunner, host: str, port: int, setting: str) -> None:
+def _taken(host: str, port: int, setting: str, error: OSError) -> Taken:
+    return Taken(
+        f"cannot listen on {host}:{port}: {error.strerror or error}. Is it taken? Choose another with {setting}."
+    )
+
+
+def reserve(settings: Settings) -> list[socket.socket]:
+    """Sockets that keep the ports for several processes of ours, and for nobody else's. Raises Taken."""
+    kept: list[socket.socket] = []
+    asked = [(settings.host, settings.port, "OUTRIDER_PORT")]
+    if settings.admin_port:
+        asked.append((settings.admin_host, settings.admin_port, "OUTRIDER_ADMIN_PORT"))
+    for host, port, setting in asked:
+        try:
+            kept += _reserved(host, port)
+        except OSError as error:
+            raise _taken(host, port, setting, error) from None
+    return kept
+
+
+def _reserved(host: str, port: int) -> list[socket.socket]:
+    """Bound alone first, which fails where somebody listens, then so that others may join; never listening."""
+    kept: list[socket.socket] = []
+    flags = socket.AI_PASSIVE
+    for family, kind, proto, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags):
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            sock = socket.socket(family, kind, proto)
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            if option == socket.SO_REUSEPORT:
+                kept.append(sock)
+            else:
+                sock.close()
+    return kept
+
+
+async def _listen(runner: web.ServerRunner, host: str, port: int, setting: str, *, shared: bool) -> None:
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=shared or None).start()
     except OSError as error:
-        raise Taken(
-            f"cannot listen on {host}:{port}: {error.strerror or error}. Is it taken? Choose another with {setting}."
-        ) from None
+        raise _taken(host, port, setting, error) from None
 
 
 async def _drain(gateway: Gateway, within: float) -> None:

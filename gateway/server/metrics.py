@@ -42,6 +42,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.counted = 0  # requests
         self.requests = Counter(
             "outrider_requests", "Requests by what became of them", ["endpoint", "decision"], registry=registry
         )
@@ -104,6 +105,7 @@ class Metrics:
 
     def count(self, receipt: Receipt) -> None:
         """One finished request."""
+        self.counted += 1
         self.requests.labels(receipt.endpoint or "none", receipt.decision or "none").inc()
         if receipt.ended is not None:
             self.seconds.observe(receipt.ended - receipt.started)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 import secrets
 import time
@@ -32,13 +33,24 @@ MOST_PARTS = 100  # paths that a receipt names for each look
 _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
 _RELEASED = frozenset({"", str(Decision.RELEASED), str(Decision.MASKED)})
-_prefix = secrets.token_hex(6)
-_counter = itertools.count(1)
 
 
-def new_id() -> str:
-    """A request id: random for each process, then counted; cheap and unique."""
-    return f"req_{_prefix}{next(_counter):08x}"
+class Ids:
+    """Request ids: random for each process, then counted; cheap and unique."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._counter = itertools.count(1)
+
+    def __call__(self) -> str:
+        return f"req_{self._prefix}{next(self._counter):08x}"
+
+
+new_id = Ids()
+os.register_at_fork(after_in_child=new_id.renew)
 
 
 def stamp() -> str:
