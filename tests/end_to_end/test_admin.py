@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from gateway.core.breaker import PAUSE
 from tests.end_to_end.process import Fake, Gateway, Wire, ask, free_port, plain_answer, send_json
 from tests.end_to_end.test_process import outrider
 
@@ -76,14 +77,38 @@ async def test_requests_checks_calls_breaker_and_lag_are_counted(tmp_path):
     assert on_the_data_port[0] == 404
 
 
-async def test_a_breaker_that_opens_is_seen(tmp_path):
-    admin = free_port()
-    async with Fake(answers) as fake:
+async def test_a_breaker_that_opens_and_closes_is_seen(tmp_path):
+    """Five failures in a row open it, nothing is asked then, and after its pause one call that succeeds closes it."""
+    admin, ill, asked = free_port(), [True], []
+
+    async def judging(seen, writer):
+        if seen.body["model"] != "judge":
+            return await send_json(writer, plain_answer())
+        asked.append(seen)
+        return await send_json(writer, plain_answer("NO"), "503 No" if ill else "200 OK")
+
+    async def state():
+        return told((await metrics(admin))[1], 'outrider_breaker_state{target="up/judge"}')
+
+    async with Fake(judging) as fake:
         with Gateway(tmp_path, fake.house, POLICY, admin_port=admin) as gateway:
             for number in range(6):
-                await say(gateway, f"once {number}")
-            _, text = await metrics(admin)
-    assert told(text, 'outrider_breaker_state{target="up/judge"}') == 2
+                assert await say(gateway, f"once {number}") == 200
+            assert await state() == 2
+            count = len(asked)
+            assert await say(gateway, "while it is open") == 200
+            assert len(asked) == count
+            ill.clear()
+            until = time.monotonic() + PAUSE + 5
+            while await state() != 0:
+                assert time.monotonic() < until
+                assert await say(gateway, f"again at {time.monotonic()}") == 200
+                await asyncio.sleep(0.3)
+            assert len(asked) == count + 1  # the probe
+            receipts = gateway.receipts(8)
+    verdicts = [check["verdict"] for one in receipts for check in one["checks"] if check["check"] == "p.open"]
+    assert verdicts[:7] == ["failed"] * 7
+    assert verdicts[-1] == "clear"
 
 
 async def test_a_refused_reload_is_seen(tmp_path):
