@@ -40,10 +40,11 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/streams.py
 
-# Each of these by itself: the overlap on the scripted upstream, fan-out.
+# Each of these by itself: the overlap on the scripted upstream, fan-out, the clients of upstreams.
 bench-more: $(STAMP)
 	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fanout.py
+	$(BIN)/python benchmarks/clients.py
 
 # Planted faults in the core: which of them do the tests not see?
 mutate: $(STAMP)
@@ -51,7 +52,8 @@ mutate: $(STAMP)
 
 # The property tests with many examples.
 deep: $(STAMP)
-	OUTRIDER_TEST_DEPTH=deep $(BIN)/pytest tests/properties tests/checks/test_following.py
+	OUTRIDER_TEST_DEPTH=deep $(BIN)/pytest tests/properties tests/checks/test_following.py \
+		tests/wire/test_http1.py tests/server/test_bad_upstreams.py
 
 # The clients that are not Python packages of ours (npm).
 clients:

@@ -126,6 +126,8 @@ class Connection(asyncio.Protocol):
         """Nothing comes any more."""
         self._transport = None
         self._lost = why
+        if self.answer is not None:
+            self.answer.stop()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

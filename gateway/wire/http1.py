@@ -75,7 +75,7 @@ class Answer:
         self.headers: dict[str, str] = {}
         self.held = 0  # bytes that wait to be taken
         self._parts: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._opening = b""  # the first bytes of the head that is being read
         self._tail = b""  # its last ones, where its end may have begun
         self._seen = 0  # bytes of heads
@@ -84,7 +84,7 @@ class Answer:
         self._keeps = False
         self._behind = False  # something follows the answer
         self._left = 0  # bytes of the body that are still to come
-        self._by = self._counted  # how the body is read
+        self._by = Answer._counted  # how the body is read
         self._framing = HEAD_LIMIT  # bytes that the framing of chunks may still take
 
     def take(self) -> bytes:
@@ -101,15 +101,19 @@ class Answer:
         if self.complete:
             self.reusable = False
         else:
-            self._by(data)
+            self._by(self, data)
 
     def end(self) -> None:
         """Nothing more will come. Raises Broken unless the answer is whole."""
         self.reusable = False
-        if self.headed and self._by == self._unbounded:
+        if self.headed and self._by is Answer._unbounded:
             self.complete = True
         if not self.complete:
             raise Broken
+
+    def stop(self) -> None:
+        """Nothing more is parsed. The parser knows the answer: apart from it, both go without the garbage collector."""
+        self._parser = None
 
     def _heads(self, data: bytes) -> bytes:
         """Reads heads until the one that counts; gives back what follows it."""
@@ -137,6 +141,7 @@ class Answer:
         self._seen += len(data)
         if self._seen > HEAD_LIMIT:
             raise Broken
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -144,17 +149,21 @@ class Answer:
 
     def _close(self) -> None:
         """The end of a head: of the answer's own, or of one that only says that it is on its way."""
-        if self.status < 100 or self.status == 101 or self._parser.get_http_version() not in {"1.1", "1.0"}:
+        assert self._parser is not None
+        version = self._parser.get_http_version()
+        if self.status < 100 or self.status == 101 or version not in {"1.1", "1.0"}:
             raise Broken
         if self.status >= 200:
             self.headed = True
-            self._frame()
+            self._frame(version)
+            if self._by is not Answer._chunked:
+                self.stop()
             return
         self.headers.clear()
         self._opening = b""
         self._over = False
 
-    def _frame(self) -> None:
+    def _frame(self, version: str) -> None:
         """How the body ends, and whether the connection is good for more after that."""
         coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
         self.reusable = self._keeps
@@ -164,13 +173,13 @@ class Answer:
         elif coding is not None:
             if coding.lower() != "chunked":
                 raise Broken
-            self._by = self._chunked
-            self.reusable = self._keeps and self._parser.get_http_version() == "1.1"
+            self._by = Answer._chunked
+            self.reusable = self._keeps and version == "1.1"
         elif length is not None:
             self._left = int(length)  # the parser has seen to its digits
             self.complete = self._left == 0
         else:
-            self._by = self._unbounded
+            self._by = Answer._unbounded
 
     def _counted(self, data: bytes) -> None:
         if len(data) > self._left:
@@ -184,6 +193,7 @@ class Answer:
         self._keep(data)
 
     def _chunked(self, data: bytes) -> None:
+        assert self._parser is not None
         before = self.held
         try:
             self._parser.feed_data(data)
@@ -197,6 +207,8 @@ class Answer:
         self._framing += FRAMING * body - (len(data) - body)
         if self._framing < 0:
             raise Broken
+        if self.complete:
+            self.stop()
 
     def _keep(self, data: bytes) -> None:
         self._parts.append(data)
@@ -219,7 +231,7 @@ class Answer:
         self.headers.setdefault(key, value.decode("latin-1").strip(" \t"))
 
     def on_headers_complete(self) -> None:
-        if not self.headed:
+        if not self.headed and self._parser is not None:
             self._over = True
             self.status = self._parser.get_status_code()
             self._keeps = self._parser.should_keep_alive()

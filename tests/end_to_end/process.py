@@ -13,6 +13,8 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 
+from gateway.config.model import DEFAULT
+
 START_WITHIN = 20  # seconds
 STOP_WITHIN = 20
 
@@ -116,6 +118,7 @@ class Fake:
 
     script: object
     seen: list = field(default_factory=list)
+    client = DEFAULT  # what calls it; tests of calls set each in turn
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -169,7 +172,8 @@ class Fake:
 
     @property
     def house(self):
-        return f"upstreams: {{up: {{base_url: '{self.url}', api_key: sk-secret-key}}}}\ndefault_upstream: up\n"
+        up = f"{{base_url: '{self.url}', api_key: sk-secret-key, client: {self.client}}}"
+        return f"upstreams: {{up: {up}}}\ndefault_upstream: up\n"
 
 
 def plain_answer(text="All is well.", **more):

@@ -24,6 +24,11 @@ SIZE = "policy: size\nchecks: {size: {use: length, at: input, max_characters: 10
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 
 
+@pytest.fixture(params=["lean", "aiohttp"], autouse=True)
+def each_client(request, monkeypatch):
+    monkeypatch.setattr(Fake, "client", request.param)
+
+
 async def exchange(fake, folder, body, policy=SIZE, headers=b"", **settings):
     with Gateway(folder, fake.house, policy, **settings) as gateway:
         async with Wire(gateway.port) as wire:

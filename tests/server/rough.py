@@ -24,6 +24,7 @@ class Rough:
     closed: set = field(default_factory=set)  # numbers of connections that the other side has left
     tls: object = None
     connections: int = 0
+    played: int = 0  # plays that came to their last write, or to a connection that was left
 
     async def __aenter__(self):
         self._tasks = set()
@@ -57,10 +58,13 @@ class Rough:
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         self.asked.append((number, head, await reader.readexactly(int(length or 0))))
         play = self.plays.pop(0)
-        for data in play.writes:
-            writer.write(data)
-            await writer.drain()
-            await asyncio.sleep(play.pause)
+        try:
+            for data in play.writes:
+                writer.write(data)
+                await writer.drain()
+                await asyncio.sleep(play.pause)
+        finally:
+            self.played += 1
         if play.then == "stall":
             await reader.read()
         elif play.then == "reset":
