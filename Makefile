@@ -40,11 +40,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/streams.py
 
-# Each of these by itself: the overlap on the scripted upstream, fan-out, the clients of upstreams.
+# Each of these by itself: the overlap on the scripted upstream, fan-out, the clients of upstreams, where the CPU goes.
 bench-more: $(STAMP)
 	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fanout.py
 	$(BIN)/python benchmarks/clients.py
+	$(BIN)/python benchmarks/profiled.py
 
 # Planted faults in the core: which of them do the tests not see?
 mutate: $(STAMP)

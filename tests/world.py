@@ -1,5 +1,6 @@
 """A small world around the core: it answers looks, plays a call, and writes down what happened."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from gateway.core.exchange import Exchange
@@ -166,3 +167,11 @@ class World:
     @property
     def sent(self):
         return [e.delta for e in self.effects if isinstance(e, Send)]
+
+
+def together(deltas, sizes):
+    """The deltas as they arrive when so many of them come at once, in turn."""
+    deltas, turn = list(deltas), itertools.cycle(sizes or [1])
+    while deltas:
+        some, deltas = deltas[: (size := next(turn))], deltas[size:]
+        yield Arrived("only", some[0], tuple(some[1:]))

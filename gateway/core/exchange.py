@@ -111,6 +111,38 @@ def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> 
     return watch
 
 
+def joined(event: Arrived) -> Sequence[Piece]:
+    """The pieces of all frames that came together; what goes on in the same channel is one piece."""
+    if not event.then:
+        return event.delta.pieces
+    pieces: list[Piece] = []
+    texts: list[str] = []  # of the last piece
+    for delta in (event.delta, *event.then):
+        for piece in delta.pieces:
+            if pieces and _goes_on(pieces[-1], piece):
+                texts.append(piece.text)
+                continue
+            if len(texts) > 1:
+                pieces[-1] = replace(pieces[-1], text="".join(texts))
+            pieces.append(piece)
+            texts = [piece.text]
+    if len(texts) > 1:
+        pieces[-1] = replace(pieces[-1], text="".join(texts))
+    return pieces
+
+
+def _goes_on(last: Piece, piece: Piece) -> bool:
+    return (
+        last.channel == piece.channel
+        and not last.closed
+        and not piece.closed
+        and last.origin is piece.origin is None
+        and last.place is piece.place
+        and last.wrapped == piece.wrapped
+        and last.fixed == piece.fixed
+    )
+
+
 class Exchange:
     """The state of one request: which looks are out, what is held, whether it is over."""
 
@@ -199,7 +231,9 @@ class Exchange:
         if self._over:
             return []
         self._gate.hold(event.delta)
-        effects = self._read(event.delta.pieces)
+        for delta in event.then:
+            self._gate.hold(delta)
+        effects = self._read(joined(event))
         if self.closed:
             return effects
         effects += self._advance()

@@ -32,6 +32,7 @@ class Gate:
 
     def __init__(self, watches: Iterable[Watch]) -> None:
         self._watches = tuple(watch for watch in watches if watch.holds)
+        self._watching: dict[Place, tuple[Watch, ...]] = {}
         self._cleared: dict[str, dict[str, int]] = {watch.key: {} for watch in self._watches}
         self._excused: set[str] = set()
         self._length: dict[str, int] = {}
@@ -55,6 +56,7 @@ class Gate:
     def restore(self, watch: Watch, place: Callable[[str, int], int]) -> None:
         """Before anything is held: wait for `watch` too; local checks count by `place`, in what a client reads."""
         self._watches = (*self._watches, watch)
+        self._watching.clear()
         self._cleared[watch.key] = {}
         self._place = place
 
@@ -68,7 +70,10 @@ class Gate:
         for piece in delta.pieces:
             end = self._length.get(piece.channel, 0) + len(piece.text)
             self._length[piece.channel] = end
-            marks += [(piece.channel, end, watch) for watch in self._watches if piece.place in watch.places]
+            watching = self._watching.get(piece.place)
+            if watching is None:
+                watching = self._watching[piece.place] = tuple(w for w in self._watches if piece.place in w.places)
+            marks += [(piece.channel, end, watch) for watch in watching]
             speaks = speaks or piece.place is not Place.OTHER_OUTPUT
         queue = self._held.get(delta.group)
         if queue is None:
@@ -110,7 +115,10 @@ class Gate:
 
     def _next(self) -> Held | None:
         """Take the oldest frame that is cleared and need not wait for an older one."""
-        heads = [queue[0] for queue in self._held.values() if queue]
+        queues = [queue for queue in self._held.values() if queue]
+        if len(queues) == 1:  # there is no order to keep with others
+            return queues[0].popleft() if self._is_clear(queues[0][0]) else None
+        heads = [queue[0] for queue in queues]
         oldest = min((head.number for head in heads), default=math.inf)
         barrier = self._held.get(None)
         limit = barrier[0].number if barrier else math.inf  # what keeps its order with all
@@ -125,13 +133,8 @@ class Gate:
 
     def _is_clear(self, held: Held) -> bool:
         place = self._place
-        if place is None:
-            return all(
-                watch.key in self._excused or self._cleared[watch.key].get(channel, 0) >= end
-                for channel, end, watch in held.marks
-            )
-        return all(
-            watch.key in self._excused
-            or self._cleared[watch.key].get(channel, 0) >= (place(channel, end) if watch.local else end)
-            for channel, end, watch in held.marks
-        )
+        for channel, end, watch in held.marks:
+            needed = place(channel, end) if place is not None and watch.local else end
+            if self._cleared[watch.key].get(channel, 0) < needed and watch.key not in self._excused:
+                return False
+        return True

@@ -48,6 +48,8 @@ class Following:
 
     def __init__(self, watch: Watch, follow: Follow) -> None:
         self.watch = watch
+        self._rewrites = watch.rewrites
+        self._places = watch.places
         self._follow = follow
         self._scanners: dict[str, Scanner] = {}
         self._lengths: dict[str, int] = {}
@@ -70,10 +72,10 @@ class Following:
         cleared: dict[str, int] = {}
         try:
             for piece in pieces:
-                if piece.place not in self.watch.places:
+                if piece.place not in self._places:
                     continue
                 scan = self._fed(piece)
-                if self.watch.rewrites:
+                if self._rewrites:
                     self._gather(piece.channel, scan)
                 elif scan.hits:
                     return self._hit(piece.channel, scan.hits), {}
@@ -123,7 +125,7 @@ class Following:
             scanner = self._scanners[channel] = self._follow()
             self._bases[channel] = self._lengths.get(channel, 0)
         length = self._lengths[channel] = self._lengths.get(channel, 0) + len(piece.text)
-        if self.watch.rewrites:
+        if self._rewrites:
             start, tail = self._tails.get(channel, (0, ""))
             self._tails[channel] = (start, tail + piece.text)
         scan = self._moved(channel, scanner.feed(piece.text))

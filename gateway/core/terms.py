@@ -141,6 +141,10 @@ class Watch:
     history: History = History.FULL  # of the question: which turns it is shown
     exchange: bool = False  # of the answer: it is shown the user's turn as well
     restore: frozenset[Place] = frozenset()  # of a mask: where its placeholders become values again
+    key: str = field(init=False, compare=False, default="")  # unique within a plan
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.name}/{self.side}")
 
     @property
     def rewrites(self) -> bool:
@@ -156,10 +160,6 @@ class Watch:
     def holds(self) -> bool:
         """Whether text of the answer stays back until this check has cleared it."""
         return self.gates and self.side is Side.OUTPUT and self.lane is not Lane.AFTER
-
-    @property
-    def key(self) -> str:
-        return f"{self.name}/{self.side}"
 
 
 class Outcome(StrEnum):
@@ -291,8 +291,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
+    """What came of an answer: one frame, or several that came together and are looked at together."""
+
     call: str
     delta: Delta
+    then: tuple[Delta, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all frames."""
+        return self.delta.size + sum(delta.size for delta in self.then)
 
 
 @dataclass(frozen=True, slots=True)

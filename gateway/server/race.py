@@ -23,6 +23,7 @@ from gateway.core.terms import (
     Broke,
     Call,
     Close,
+    Delta,
     Drop,
     Effect,
     Elapsed,
@@ -50,6 +51,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 
 log = structlog.get_logger()
 
+TOGETHER = 32_768  # bytes of frames that are looked at together
 MAILBOX = 64  # events that may wait; a slow client fills it and so slows the upstream
 INLINE = 32_768  # characters that a local check may read on the event loop; more go to a thread
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
@@ -92,6 +94,7 @@ class Race:
         self._rewording = reword
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # found on the spot by local checks
+        self._taken: Event | None = None  # out of the mailbox, and next
         self._coming = 0  # bytes in the mailbox
         self._part = f"answer {id(self)}"
         self._flowing = asyncio.Event()
@@ -125,7 +128,7 @@ class Race:
             except ClientGone:
                 event = Left()
             if isinstance(event, Arrived):
-                self._coming -= event.delta.size
+                self._coming -= event.size
             effects = self._exchange.take(event)
             if not self._exchange.closed and not self._fits():
                 effects += self._exchange.take(Overfull())
@@ -137,8 +140,17 @@ class Race:
     async def _next(self) -> Event:
         if self._soon:
             return self._soon.popleft()
+        if self._taken is not None:
+            event, self._taken = self._taken, None
+            return event
         if self._mailbox.empty():
             await self._release.flush()
+            return await self._patiently()
+        event = self._mailbox.get_nowait()
+        return self._with_others(event) if isinstance(event, Arrived) else event
+
+    async def _patiently(self) -> Event:
+        """The next event, however long it takes; a stream under way gets comments meanwhile."""
         while patience := self._patience():
             try:
                 async with asyncio.timeout(patience):
@@ -146,6 +158,19 @@ class Race:
             except TimeoutError:
                 await self._release.keep_alive()
         return await self._mailbox.get()
+
+    def _with_others(self, event: Arrived) -> Arrived:
+        """A frame and those that have come since, up to a bound: they are looked at together."""
+        size = event.size
+        others: list[Delta] = []
+        while size < TOGETHER and not self._mailbox.empty():
+            other = self._mailbox.get_nowait()
+            if not isinstance(other, Arrived) or other.call != event.call:
+                self._taken = other
+                break
+            others.append(other.delta)
+            size += other.size
+        return Arrived(event.call, event.delta, tuple(others)) if others else event
 
     def _patience(self) -> float:
         """Seconds of silence until a comment is due; 0: none may be written."""

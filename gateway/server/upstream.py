@@ -311,7 +311,9 @@ class HttpUpstream:
         async with aclosing(self._events(answer, first, until)) as events:
             async for event in events:
                 with _readable():
-                    delta = answer.reader.delta(_event(event), len(event.data))
+                    if event.name == "error":
+                        raise UpstreamErrorFrame
+                    delta = answer.reader.event(event.data)
                 if delta.pieces:  # what says nothing, comments too, buys no time
                     answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
                 yield delta

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.core.terms import Document, Place, Request
-from gateway.wire.canonical import Malformed
+from gateway.core.terms import Delta, Document, Place, Request
+from gateway.wire.canonical import Malformed, parse_answer
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.fields import ANSWER
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
-from gateway.wire.walk import Steps, leaves
+from gateway.wire.template import Template, moved, template
+from gateway.wire.walk import Leaf, Steps, leaves
 
 MAX_CHOICES = 128
+MOST_TRIES = 8  # after so many chunks that differ in more than their text nothing is expected of the next
 MOST_INDEXED = 256  # tool calls of one streamed message
 SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
 
@@ -31,11 +33,30 @@ class ChoicesReader(Reader):
         super().__init__(asked, stream=stream)
         self._choices: dict[int, bool] = {}  # index -> has a finish reason
         self._channels: dict[Steps, tuple[Place, Manner]] = {}
+        self._template: Template | None = None
+        self._tries = 0  # templates in a row that fitted nothing
 
     @property
     def finished(self) -> bool:
         """Every choice seen so far has said why it ended."""
         return bool(self._choices) and all(self._choices.values())
+
+    def event(self, data: bytes) -> Delta:
+        """A chunk that only goes on with the text is read by its template."""
+        one = self._template
+        if one is not None and len(self._choices) == 1 and (text := one.text(data)) is not None:
+            self._tries = 0
+            frame, holder = one.filled(text)
+            piece = self._run(one.channel, one.place, text, (Leaf(one.steps, text, holder, "content"),))
+            spots = (*moved(one.others, frame), *self._spots) if self.rewritable else ()
+            self._spots = []
+            return Delta(frame, (piece,), len(data), self.group(frame), spots)
+        document = parse_answer(data)
+        delta = self.delta(document, len(data))
+        if self._tries < MOST_TRIES:
+            self._tries += 1
+            self._template = template(document, data, delta)
+        return delta
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:

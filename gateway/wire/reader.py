@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import walk
-from gateway.wire.canonical import Malformed
+from gateway.wire.canonical import Malformed, parse_answer
 from gateway.wire.coats import Coat
 from gateway.wire.rewrite import copied
 from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, render
@@ -96,6 +96,10 @@ class Reader:
             return Delta(frame, pieces, size, self.group(frame))
         spots, self._spots = tuple(self._spots), []
         return Delta(frame, pieces, size, self.group(frame), spots)
+
+    def event(self, data: bytes) -> Delta:
+        """One event of a stream, as `delta` reads it."""
+        return self.delta(parse_answer(data), len(data))
 
     def group(self, frame: Document) -> str | None:
         """The frames that this one keeps its order with; None: all."""

@@ -14,7 +14,6 @@ from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks
 from gateway.core.terms import (
     Action,
-    Arrived,
     Ask,
     Call,
     Close,
@@ -38,6 +37,7 @@ from gateway.wire.endpoints import CHAT
 from tests.conftest import many
 from tests.properties.test_stream_theorem import B64, CHECKS, EVERY, frames_of, scripts, texts_of
 from tests.properties.test_stream_theorem import deltas_of as plain_deltas
+from tests.world import together
 
 MAIL = "bob@x.org"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": f"I am {MAIL}."}]}
@@ -96,7 +96,7 @@ def deltas_of(script, cuts):
         del CHAT.reader
 
 
-def play(script, cuts, observers, masks=None, lag=1):
+def play(script, cuts, observers, masks=None, lag=1, sizes=()):
     """Every frame as it was sent, and the verdict; the question is masked first, if anything masks it."""
     follows = {
         w.name: (lambda name=w.name, settled=w.rewrites: CHECKS[name].scanner(settled=settled)) for w in observers
@@ -127,10 +127,11 @@ def play(script, cuts, observers, masks=None, lag=1):
     take(exchange.start())
     while waiting:
         take(exchange.take(waiting.pop(0)))
-    for number, delta in enumerate(deltas_of(script(asks[0]) if callable(script) else script, cuts)):
+    deltas = deltas_of(script(asks[0]) if callable(script) else script, cuts)
+    for number, arrived in enumerate(together(deltas, sizes)):
         if number % lag == 0 and waiting:
             take(exchange.take(waiting.pop(0)))
-        take(exchange.take(Arrived("only", delta)))
+        take(exchange.take(arrived))
     take(exchange.take(Ended("only")))
     while waiting:
         take(exchange.take(waiting.pop(0)))
@@ -140,14 +141,15 @@ def play(script, cuts, observers, masks=None, lag=1):
 
 lanes = st.fixed_dictionaries({name: st.sampled_from([Lane.EXACT, Lane.EXACT, Lane.WHOLE]) for name in CHECKS})
 cutting = st.lists(st.integers(0, 5000), max_size=10)
+grouping = st.lists(st.integers(1, 7), max_size=4)
 
 
 @many
-@given(scripts(), cutting, lanes)
-@example([((0, "content"), "a.b@x.co"), ((0, "content"), "m")], [], {"words": Lane.EXACT, "numbers": Lane.EXACT})
-def test_what_is_emitted_is_what_was_said_with_every_hit_cut_out(script, cuts, lanes):
+@given(scripts(), cutting, lanes, grouping)
+@example([((0, "content"), "a.b@x.co"), ((0, "content"), "m")], [], {"words": Lane.EXACT, "numbers": Lane.EXACT}, [])
+def test_what_is_emitted_is_what_was_said_with_every_hit_cut_out(script, cuts, lanes, sizes):
     said = texts_of(frames_of(script))
-    sent, verdict, _ = play(script, cuts, watches(lanes))
+    sent, verdict, _ = play(script, cuts, watches(lanes), sizes=sizes)
     expected = {channel: cut(text) for channel, text in said.items()}
     assert {channel: text for channel, text in texts_of(sent).items() if text} == {
         k: v for k, v in expected.items() if v
@@ -194,8 +196,8 @@ def restored(text, name):
 
 
 @many
-@given(replies(), cutting)
-def test_values_stand_again_where_they_may(reply, cuts):
+@given(replies(), cutting, grouping)
+def test_values_stand_again_where_they_may(reply, cuts, sizes):
     parts, channels, bounds = reply
     masks = Masks(b"key", "scope")
 
@@ -206,7 +208,7 @@ def test_values_stand_again_where_they_may(reply, cuts):
         script.name = name
         return [(channel, piece) for piece in pieces_of(script.text, bounds) for channel in channels]
 
-    sent, verdict, asked = play(script, cuts, [MASK, MASKED_OUT], masks)
+    sent, verdict, asked = play(script, cuts, [MASK, MASKED_OUT], masks, sizes=sizes)
     assert MAIL not in str(asked.document)
     assert verdict.decision is Decision.MASKED
     for channel in channels:
@@ -215,8 +217,8 @@ def test_values_stand_again_where_they_may(reply, cuts):
 
 
 @many
-@given(replies(), cutting, st.sampled_from([Lane.EXACT, Lane.WHOLE]))
-def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane):
+@given(replies(), cutting, st.sampled_from([Lane.EXACT, Lane.WHOLE]), grouping)
+def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane, sizes):
     """A check that blocks what the value makes of the text, which the model's own words did not show."""
     parts, channels, bounds = reply
     blocked = Watch("numbers", Side.OUTPUT, EVERY, Action.BLOCK, lane=lane)
@@ -228,7 +230,7 @@ def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane):
         script.back = [restored(script.text, name) if c[1] == "content" else script.text for c in channels]
         return [(channel, piece) for piece in pieces_of(script.text, bounds) for channel in channels]
 
-    sent, verdict, _ = play(script, cuts, [MASK, blocked], masks)
+    sent, verdict, _ = play(script, cuts, [MASK, blocked], masks, sizes=sizes)
     hit = any(NUMBERS["MAIL"].search(text) for text in script.back)
     assert verdict.decision is (Decision.BLOCKED if hit else Decision.MASKED)
     assert MAIL not in str(sent)

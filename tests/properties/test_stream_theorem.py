@@ -40,6 +40,7 @@ from gateway.core.terms import (
 from gateway.wire import canonical, sse
 from gateway.wire.endpoints import CHAT
 from tests.conftest import many
+from tests.world import together
 
 EVERY = frozenset(p for p in Place if p.side is Side.OUTPUT)
 CHECKS = {
@@ -140,7 +141,7 @@ def deltas_of(script, cuts):
         yield Delta(None, closing)
 
 
-def play(script, cuts, lanes, when, lag=1):
+def play(script, cuts, lanes, when, lag=1, sizes=()):
     """Everything that was sent before each event, and the verdict."""
     question = (Passage("q", Place.USER, "?"),)
     follows = {name: check.scanner for name, check in CHECKS.items()}
@@ -164,14 +165,14 @@ def play(script, cuts, lanes, when, lag=1):
                     pass
 
     take(exchange.start())
-    for number, delta in enumerate(deltas_of(script, cuts)):
+    for number, arrived in enumerate(together(deltas_of(script, cuts), sizes)):
         if number == when:
             take(exchange.take(question_waits.pop()))
         if number % lag == 0 and waiting:
             take(exchange.take(waiting.pop(0)))
         if number < when:
             assert not sent, "nothing is sent before the question has its verdict"
-        take(exchange.take(Arrived("only", delta)))
+        take(exchange.take(arrived))
     take(exchange.take(Ended("only")))
     for late in question_waits:
         take(exchange.take(late))
@@ -187,11 +188,18 @@ lanes = st.fixed_dictionaries(
 
 
 @many
-@given(scripts(), st.lists(st.integers(0, 5000), max_size=10), lanes, st.integers(0, 6), st.integers(1, 9))
-def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when, lag):
+@given(
+    scripts(),
+    st.lists(st.integers(0, 5000), max_size=10),
+    lanes,
+    st.integers(0, 6),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 7), max_size=4),
+)
+def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when, lag, sizes):
     said = texts_of(frames_of(script))
     hits = {channel: at for channel, text in said.items() if (at := first_hit(text)) is not None}
-    sent, verdict = play(script, cuts, lanes, when, lag)
+    sent, verdict = play(script, cuts, lanes, when, lag, sizes)
     emitted = texts_of(sent)
     if not hits:
         assert verdict.decision is Decision.RELEASED
