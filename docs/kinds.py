@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from gateway.checks import KINDS
 from gateway.checks.base import Check
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Lane, Place
-from gateway.policy.model import Common, Defaults, For, Head, Trial
+from gateway.policy.model import Common, Defaults, For, Head, Reply, ToolCall, Trial
 
 FOLDER = Path(__file__).with_name("kinds")
 REFERENCE: dict[str, type[BaseModel]] = {
@@ -22,6 +22,8 @@ REFERENCE: dict[str, type[BaseModel]] = {
     "`defaults`": Defaults,
     "A check of any kind": Common,
     "A test": Trial,
+    "A reply that is more than its text": Reply,
+    "A tool call of a reply": ToolCall,
 }
 WRITTEN = "<!-- Written by docs/kinds.py from the class of the kind and docs/kinds/notes.yaml; do not edit. -->"
 

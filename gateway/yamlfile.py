@@ -67,8 +67,11 @@ class Source:
     def wrong_by(self, error: ValidationError, base: Loc, keys: Collection[str]) -> None:
         """Take over what pydantic found below `base`; `keys` are offered for a misspelt one."""
         for one in error.errors():
-            loc = (*base, *(step for step in one["loc"] if isinstance(step, (str, int))))
-            self.wrong(loc, _worded(one, keys))
+            self.wrong_by_one(one, base, keys)
+
+    def wrong_by_one(self, one: Any, base: Loc, keys: Collection[str]) -> None:
+        loc = (*base, *(step for step in one["loc"] if isinstance(step, (str, int))))
+        self.wrong(loc, _worded(one, keys))
 
 
 def _worded(one: Any, keys: Collection[str]) -> str:
@@ -78,7 +81,7 @@ def _worded(one: Any, keys: Collection[str]) -> str:
     if one["type"] == "missing":
         return f"'{name}' is missing"
     message = str(one["msg"]).removeprefix("Value error, ")
-    return f"'{name}': {message}" if name != "" else message
+    return f"'{name}': {message}" if isinstance(name, str) and name else message
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

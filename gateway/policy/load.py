@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,21 @@ from pydantic import ValidationError
 from gateway import yamlfile
 from gateway.checks import KINDS
 from gateway.checks.base import Check
-from gateway.checks.panel import panel_of
+from gateway.checks.panel import Jury, panel_of
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Place
 from gateway.policy import trial
 from gateway.policy.model import (
     PLACES,
     Common,
+    Defaults,
     Entry,
+    For,
     Head,
     Policy,
     PolicySet,
+    Reply,
+    ToolCall,
+    Trial,
 )
 from gateway.wire.endpoints import NAMES as ENDPOINT_NAMES
 from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
@@ -94,7 +99,8 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
     try:
         head = Head.model_validate(source.value)
     except ValidationError as error:
-        source.wrong_by(error, (), keys)
+        for one in error.errors():
+            source.wrong_by_one(one, (), KEYS.get(_section(one["loc"]), keys))
         return None
     _refuse_later(head, source)
     if head.opaque == "block" and "opaque" in head.checks:
@@ -108,8 +114,47 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
         entry = _entry(name, raw, source, known_model)
         if entry is not None:
             entries[name] = entry
+    if len(entries) == len(head.checks):
+        _check_tests(head, entries, source)
     digest = hashlib.sha256(source.raw).hexdigest()[:8]
     return Policy(source.path, digest, head, entries)
+
+
+def _section(loc: tuple[str | int, ...]) -> str:
+    """Which part of a policy has the mistake, by the names of its keys: `tests.reply`."""
+    return ".".join(str(step) for step in loc[:-1] if isinstance(step, str) and step != "for_")
+
+
+KEYS = {
+    "for": set(For.model_fields),
+    "defaults": set(Defaults.model_fields),
+    "tests": set(Trial.model_fields),
+    "tests.reply": set(Reply.model_fields),
+    "tests.reply.tool_calls": set(ToolCall.model_fields),
+}
+
+
+def _check_tests(head: Head, entries: Mapping[str, Entry], source: Source) -> None:
+    """A test that names a check there is none of would be a test of nothing."""
+    members = {
+        f"{name}.{member}"
+        for name, entry in entries.items()
+        if isinstance(entry.check, Jury)
+        for member in entry.check.jurors()
+    }
+    for number, test in enumerate(head.tests):
+        here: Loc = ("tests", number)
+        said = {(*here, "given", name): name for name in test.given}
+        said |= {(*here, "fail", place): name for place, name in enumerate(test.fail)}
+        for where, name in said.items():
+            _check_name(name, {*entries, *members}, where, source)
+        for name in test.expect if isinstance(test.expect, dict) else ():
+            _check_name(name, set(entries), (*here, "expect", name), source)
+
+
+def _check_name(name: str, known: set[str], where: Loc, source: Source) -> None:
+    if name not in known:
+        source.wrong(where, f"the policy has no check '{name}'{did_you_mean(name, known)}")
 
 
 def _tried(policy: Policy, source: Source) -> None:

@@ -6,12 +6,13 @@ loader takes them apart.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.checks.base import Check
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Place
@@ -57,6 +58,58 @@ Words = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str
 Expected = Literal["pass", "flag", "mask", "redact", "block"]
 
 
+def _as_arguments(value: Any) -> Any:
+    if value is not None and not isinstance(value, (str, dict)):
+        raise ValueError("are text, or a mapping that the text would say")
+    return value
+
+
+Arguments = Annotated[Any, BeforeValidator(_as_arguments, json_schema_input_type=str | dict[str, Any] | None)]
+
+
+class ToolCall(_Model):
+    """A call of a tool in a reply: by `name` and `arguments`, or as the API has it, with `function`."""
+
+    name: str | None = Field(None, description="of the tool")
+    arguments: Arguments = Field(None, description="as text, or as what the text would say")
+    id: str | None = Field(None, description="absent: one by its number")
+    type: Literal["function"] = Field("function", description="as the API has it")
+    function: dict[str, Any] | None = Field(None, description="`name` and `arguments`, as the API has them")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.name is None) == (self.function is None):
+            raise ValueError("a tool call has 'name' and 'arguments', or 'function' with both")
+        if [type(one) for one in self.called.values()] != [str, str]:
+            raise ValueError("a tool call has a 'name', and 'arguments' that are text or a mapping")
+        return self
+
+    @property
+    def called(self) -> dict[str, Any]:
+        """The name and the arguments, as text."""
+        told = self.function or {"name": self.name, "arguments": self.arguments}
+        given = told.get("arguments")
+        said = "{}" if given is None else json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given
+        return {"name": told.get("name"), "arguments": said}
+
+
+class Reply(_Model):
+    """What the model answers: a message of the assistant."""
+
+    role: Literal["assistant"] = Field("assistant", description="as the API has it")
+    content: str | None = Field(None, description="the text of the answer")
+    refusal: str | None = Field(None, description="its text where the model declines")
+    reasoning_content: str | None = Field(None, description="what the model thinks aloud first")
+    tool_calls: list[ToolCall] = Field([], description="tools that it calls")
+
+
+def _as_reply(value: Any) -> Any:
+    return {"content": value} if isinstance(value, str) else value
+
+
+Answer = Annotated[Reply, BeforeValidator(_as_reply, json_schema_input_type=str | Reply)]
+
+
 class Trial(_Model):
     """A test of the policy: what is said and replied, and what is to come of it. Played plain and streamed."""
 
@@ -65,7 +118,11 @@ class Trial(_Model):
     messages: list[dict[str, Any]] | None = Field(None, description="the whole conversation instead")
     request: dict[str, Any] = Field({}, description="more fields of the request")
     model: str = Field("test", description="the model that is asked for")
-    reply: str = Field("All is well.", description="what the model answers")
+    reply: Answer = Field(
+        default="All is well.",
+        validate_default=True,
+        description="what the model answers: its text, or a message with `tool_calls`",
+    )
     stream: Literal["every_split"] | None = Field(None, description="cut the reply at every place")
     given: dict[str, Literal["pass", "block", "hit"]] = Field({}, description="what checks that ask a model say")
     fail: Words = Field([], description="checks that fail")
@@ -74,6 +131,12 @@ class Trial(_Model):
     upstream_not_contains: Words = Field([], description="texts that it must not hold")
     client_contains: Words = Field([], description="texts that the answer must hold as the client gets it")
     client_not_contains: Words = Field([], description="texts that it must not hold")
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if self.say is not None and self.messages is not None:
+            raise ValueError("give 'say' or 'messages', not both")
+        return self
 
 
 class Head(_Model):

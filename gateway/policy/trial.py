@@ -6,7 +6,6 @@ Local checks judge; what a check that asks a model would say is given.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,6 @@ from gateway.core.terms import (
     Call,
     Close,
     Decision,
-    Delta,
     Document,
     Effect,
     Ended,
@@ -33,6 +31,7 @@ from gateway.core.terms import (
     Judgement,
     Note,
     Outcome,
+    Passage,
     Request,
     Rewrite,
     Rewritten,
@@ -41,12 +40,13 @@ from gateway.core.terms import (
 )
 from gateway.policy.model import Policy, Trial
 from gateway.policy.plan import Plan, plan_for
+from gateway.policy.replies import read as _read
+from gateway.policy.replies import said_in, ways
 from gateway.wire import canonical
 from gateway.wire.endpoints import CHAT
 from gateway.wire.rewrite import write
 
 MAX_HELD = 2**20
-MOST_SPLITS = 400
 OUTCOMES = {
     "pass": {Decision.RELEASED},
     "block": {Decision.BLOCKED},
@@ -63,62 +63,55 @@ class Unplayable(ValueError):
 class Played:
     """What came of one way of playing a test."""
 
-    way: str  # plain, streamed, or the places where the reply was cut
+    way: str  # plain, streamed, or the place where the reply was cut
     decision: Decision | None = None
-    asked: str = ""  # the question as the upstream got it
-    told: str = ""  # the answer as the client got it
+    asked: str | None = None  # the question as the upstream got it
+    told: dict[str, str] = field(default_factory=dict)  # the answer as the client got it, by channel
     actions: dict[str, Action] = field(default_factory=dict)  # by the check's name
+    looks: dict[str, list[str]] = field(default_factory=dict)  # what each look of a check said, in words
+
+    @property
+    def answer(self) -> str:
+        return "\n".join(self.told.values())
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that was not as the test expects it."""
+    """One thing that was not as the test expects it, and all that happened."""
 
     way: str
     message: str
+    expected: str = ""
+    got: str = ""
+    checks: Mapping[str, str] = field(default_factory=dict)  # what each check said
+    upstream: str | None = None  # the question as it was asked; None: it was not
+    client: str | None = None  # what the client got; None: nothing
 
 
 def play(policy: Policy, trial: Trial) -> list[Failure]:
     """Every way of playing the test; empty if all is as it expects. Raises Unplayable."""
     request = _request(trial)
     plan = plan_for(policy, request)
-    _check_names(policy, trial)
-    failures = []
-    for stream, pieces, way in _ways(trial):
-        played = _Stage(policy, trial, plan, request, way).played(pieces, stream=stream)
-        failures += [Failure(way, message) for message in _wrong(trial, played)]
+    failures: list[Failure] = []
+    for stream, deltas, way in ways(trial.reply, cut=trial.stream == "every_split"):
+        played = _Stage(policy, trial, plan, request, way).played(deltas, stream=stream)
+        failures += _failures(policy, trial, played)
         if failures:
             break  # the first way that fails says enough
     return failures
 
 
+def _failures(policy: Policy, trial: Trial, played: Played) -> list[Failure]:
+    checks = {name: ", ".join(played.looks.get(name, ["was not asked"])) for name in policy.entries}
+    return [
+        Failure(played.way, message, expected, got, checks, played.asked, played.answer if played.told else None)
+        for message, expected, got in _wrong(trial, played)
+    ]
+
+
 def _request(trial: Trial) -> Request:
     messages: Any = trial.messages or [{"role": "user", "content": trial.say if trial.say is not None else "hello"}]
     return CHAT.read(canonical.dump({"model": trial.model, "messages": messages, **trial.request}))
-
-
-def _check_names(policy: Policy, trial: Trial) -> None:
-    known = set(policy.entries) | {
-        f"{name}.{member}"
-        for name, entry in policy.entries.items()
-        if isinstance(entry.check, Jury)
-        for member in entry.check.jurors()
-    }
-    named = [*trial.given, *trial.fail, *(trial.expect if isinstance(trial.expect, dict) else ())]
-    for name in named:
-        if name not in known:
-            raise Unplayable(f"the policy has no check '{name}'")
-
-
-def _ways(trial: Trial) -> Iterator[tuple[bool, list[str], str]]:
-    reply = trial.reply
-    yield False, [reply], "plain"
-    yield True, [reply], "streamed"
-    if trial.stream != "every_split":
-        return
-    yield True, list(reply), "streamed, every character by itself"
-    for place in itertools.islice(range(1, len(reply)), MOST_SPLITS):
-        yield True, [reply[:place], reply[place:]], f"streamed, cut after {reply[:place][-12:]!r}"
 
 
 class _Stage:
@@ -131,7 +124,7 @@ class _Stage:
         self._waiting: list[Event] = []
         self._answered = False
 
-    def played(self, pieces: Sequence[str], *, stream: bool) -> Played:
+    def played(self, deltas: Sequence[Document], *, stream: bool) -> Played:
         call = Call("only", "test", self._request.model, self._request.document, stream=stream, rewritable=True)
         masks = Masks(b"test", "test")
         plan, passages = self._plan, self._request.passages
@@ -145,7 +138,7 @@ class _Stage:
                 break
             self._answered = True
             self._waiting = [
-                *(Arrived("only", delta) for delta in _deltas(pieces, self._asked, stream=stream)),
+                *(Arrived("only", delta) for delta in _read(deltas, self._asked, stream=stream)),
                 Ended("only"),
             ]
         return self._played
@@ -158,10 +151,9 @@ class _Stage:
                 case Examine(watch=watch, passages=passages):
                     check = self._plan.checks[watch.name]
                     finding = self._judged(watch.name.partition(".")[2], check, effect)
-                    self._note(finding)
+                    self._note(finding, passages)
                     if watch.gates:
                         self._waiting.append(Found(finding))
-                    del passages
                 case Note(finding=finding):
                     self._note(finding)
                 case Rewrite(texts=texts):
@@ -173,7 +165,8 @@ class _Stage:
                     self._played.asked = canonical.dump(call.document).decode()
                 case Send(delta=delta, changes=changes) if delta.frame is not None:
                     write(delta.frame, changes)
-                    self._played.told += _words(delta.frame)
+                    for channel, text in said_in(delta.frame):
+                        self._played.told[channel] = self._played.told.get(channel, "") + text
                 case Close(verdict=verdict):
                     self._close(verdict)
 
@@ -182,10 +175,14 @@ class _Stage:
         if verdict.by is not None:
             self._note(verdict.by)
 
-    def _note(self, finding: Finding) -> None:
+    def _note(self, finding: Finding, passages: Sequence[Passage] = ()) -> None:
         name = finding.watch.name.partition(".")[2]
         action = finding.watch.action if finding.outcome is Outcome.HIT and finding.watch.shadow else finding.action
         self._played.actions[name] = max(self._played.actions.get(name, Action.PASS), action)
+        looks = self._played.looks.setdefault(name, [])
+        known = not passages and any(look.split()[0] == action.name.lower() for look in looks)
+        if not known and (said := _in_words(finding, action, passages)) not in looks:
+            looks.append(said)
 
     def _judged(self, name: str, check: Check, examine: Examine) -> Finding:
         if name in self._trial.fail:
@@ -219,43 +216,40 @@ def _given(word: str) -> Judgement:
     return Judgement(hit=word != "pass", categories=("given",) if word != "pass" else ())
 
 
-def _deltas(pieces: Sequence[str], call: Call, *, stream: bool) -> Iterator[Delta]:
-    reader = CHAT.reader(call.document, stream=stream)
-    reader.rewritable = True
-    head: Document = {"id": "test", "created": 1, "model": "test"}
-    if not stream:
-        message = {"role": "assistant", "content": "".join(pieces)}
-        yield reader.delta({**head, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
-    else:
-        for piece in pieces:
-            yield reader.delta({**head, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
-        yield reader.delta({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    if closing := reader.closing():
-        yield Delta(None, closing)
+def _in_words(finding: Finding, action: Action, passages: Sequence[Passage]) -> str:
+    """What one look said: its action, its side, why."""
+    judgement = finding.judgement
+    named = ", ".join(judgement.categories) if judgement is not None and judgement.hit else finding.note
+    shadow = "in shadow, " if finding.watch.shadow else ""
+    why = f" ({shadow}{named})" if named else f" ({shadow.removesuffix(', ')})" if shadow else ""
+    failed = "failed: " if finding.outcome is Outcome.FAILED else ""
+    hit = finding.outcome is not Outcome.CLEAR
+    at = (
+        "+".join(dict.fromkeys(str(p.place) for p in passages if judgement and p.path in judgement.paths))
+        if hit
+        else ""
+    )
+    return f"{failed}{action.name.lower()} on {at or finding.watch.side}{why}"
 
 
-def _words(frame: Document) -> str:
-    said = [choice.get("delta") or choice.get("message") or {} for choice in frame["choices"]]
-    return "".join(one.get("content") or "" for one in said)
-
-
-def _wrong(trial: Trial, played: Played) -> Iterator[str]:
+def _wrong(trial: Trial, played: Played) -> Iterator[tuple[str, str, str]]:
+    """The message, what was expected, what there was instead."""
     expect = trial.expect
     if isinstance(expect, str):
         if expect == "flag":
             if Action.FLAG not in played.actions.values():
-                yield "expected a flag, and there is none"
+                yield "expected a flag, and there is none", "a flag", f"{played.decision}{_by(played)}"
         elif played.decision not in OUTCOMES[expect]:
-            yield f"expected {expect}, and it was {played.decision}{_by(played)}"
+            got = f"{played.decision}{_by(played)}"
+            yield f"expected {expect}, and it was {got}", expect, got
     else:
         for name, action in expect.items():
             found = played.actions.get(name, Action.PASS).name.lower()
             if found != action:
-                yield f"expected '{name}' to {action}, and it was {found}"
-    yield from _holds(
-        "the question that the upstream got", played.asked, trial.upstream_contains, trial.upstream_not_contains
-    )
-    yield from _holds("the answer that the client got", played.told, trial.client_contains, trial.client_not_contains)
+                yield f"expected '{name}' to {action}, and it was {found}", f"{name}: {action}", f"{name}: {found}"
+    upstream, client = "the question that the upstream got", "the answer that the client got"
+    yield from _holds(upstream, played.asked or "", trial.upstream_contains, trial.upstream_not_contains)
+    yield from _holds(client, played.answer, trial.client_contains, trial.client_not_contains)
 
 
 def _by(played: Played) -> str:
@@ -263,13 +257,21 @@ def _by(played: Played) -> str:
     return f" ({', '.join(hit)})" if hit else ""
 
 
-def _holds(what: str, text: str, wanted: Sequence[str], unwanted: Sequence[str]) -> Iterator[str]:
+def _holds(what: str, text: str, wanted: Sequence[str], unwanted: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     for one in wanted:
         if one not in text:
-            yield f"{what} does not hold {one!r}: {text[:200]!r}"
+            yield f"{what} does not hold {one!r}: {text[:200]!r}", f"{what} holds {one!r}", "it does not"
     for one in unwanted:
         if one in text:
-            yield f"{what} holds {one!r}: {text[:200]!r}"
+            around = excerpt(text, one)
+            yield f"{what} holds {one!r}: {around!r}", f"{what} does not hold {one!r}", f"it does: {around!r}"
+
+
+def excerpt(text: str, one: str) -> str:
+    """A little around the place where it stands."""
+    at = text.index(one)
+    start, end = max(0, at - 40), at + len(one) + 40
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
 
 
 def results(policy: Policy) -> Mapping[int, list[Failure]]:

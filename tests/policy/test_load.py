@@ -115,7 +115,7 @@ MISTAKES = [
     ),
     (
         "policy: p\nchecks: {a: {use: keywords, words: [x]}}\ntests: [{say: y, given: {b: pass}, expect: pass}]",
-        ":3:9: ",
+        ":3:26: ",
         "the policy has no check 'b'",
     ),
     (
