@@ -237,7 +237,9 @@ class Answer:
             self._keeps = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        if self.headed and not self.complete:
+        if not self.headed:
+            raise Broken  # the parser has seen another end of the head
+        if not self.complete:
             self._keep(data)
 
     def on_message_complete(self) -> None:

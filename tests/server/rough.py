@@ -12,7 +12,8 @@ class Play:
 
     writes: list
     then: str = "keep"  # or: close, reset, stall (nothing more is read or written)
-    pause: float = 0.0  # between two writes; at 0 the loop may turn
+    pause: float = 0.0  # after each write; at 0 the loop may turn
+    early: bool = False  # before the body of the request is read, which it never is
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Rough:
 
     plays: list = field(default_factory=list)
     asked: list = field(default_factory=list)  # (number of the connection, head, body)
+    writers: list = field(default_factory=list)  # of the connections
     closed: set = field(default_factory=set)  # numbers of connections that the other side has left
     tls: object = None
     connections: int = 0
@@ -44,6 +46,7 @@ class Rough:
     async def _connected(self, reader, writer):
         self._tasks.add(asyncio.current_task())
         number, self.connections = self.connections, self.connections + 1
+        self.writers.append(writer)
         try:
             while await self._one(number, reader, writer):
                 pass
@@ -56,8 +59,9 @@ class Rough:
     async def _one(self, number, reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-        self.asked.append((number, head, await reader.readexactly(int(length or 0))))
         play = self.plays.pop(0)
+        body = b"" if play.early else await reader.readexactly(int(length or 0))
+        self.asked.append((number, head, body))
         try:
             for data in play.writes:
                 writer.write(data)

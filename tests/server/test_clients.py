@@ -278,6 +278,29 @@ async def test_what_comes_while_a_connection_rests_ends_it(own, late):
         assert upstream.connections == 2
 
 
+async def test_what_has_come_and_was_not_seen_yet_ends_it_too(own):
+    async with Rough([Play([answer(b"one")]), Play([answer(b"two")])]) as upstream:
+        assert await call(own, upstream.url) == (200, b"one")
+        upstream.writers[0].write(answer(b"of nobody"))  # and the loop does not turn before the next request
+        assert await call(own, upstream.url) == (200, b"two")
+        assert upstream.connections == 2
+
+
+async def test_an_answer_before_the_request_was_all_sent_ends_its_connection(own):
+    async with Rough(
+        [Play([answer(b"no", b"413 Too Large")], "stall", early=True), Play([answer(b"two")])]
+    ) as upstream:
+        assert await call(own, upstream.url, body=b"x" * 30_000_000) == (413, b"no")
+        assert await call(own, upstream.url) == (200, b"two")
+        assert upstream.connections == 2
+
+
+async def test_a_reset_is_not_the_end_of_an_answer_without_a_length(own):
+    async with Rough([Play([OK + b"\r\nhello"], "reset", pause=0.05)]) as upstream:
+        with pytest.raises(BrokenOff):
+            await call(own, upstream.url)
+
+
 async def test_connections_do_not_rest_for_ever(own, monkeypatch):
     monkeypatch.setattr(lean, "REST", 0.05)
     async with Rough([Play([answer()])]) as upstream:
