@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway.checks.base import Check
 from gateway.cli.files import policies_for
 from gateway.config.load import ConfigError, load_house
 from gateway.config.model import House
-from gateway.core.terms import Side, Watch
+from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Side, Watch
 from gateway.policy.load import load_policies
-from gateway.policy.model import PolicySet
-from gateway.policy.plan import Plan, bound, plan, wait
+from gateway.policy.model import Policy, PolicySet
+from gateway.policy.plan import Plan, bound, failing, plan, wait
 from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.wire.endpoints import NAMES
@@ -40,13 +43,29 @@ def run(args: argparse.Namespace) -> int:
     for trap in house.traps() if house else ():
         sys.stderr.write(f"warning: {trap}\n")
     planned = plan(policies, models=_names(args.model, house), endpoint=args.endpoint)
-    rows = [_row(watch, planned) for watch in planned.watches]
+    rows = [_row(watch, planned, house) for watch in planned.watches]
+    others = {policy.name: _why_not(policy, args.endpoint) for policy in policies.policies if _absent(policy, planned)}
     if args.json:
-        said = {"model": args.model, "policies": planned.policies, "block_as": planned.block_as, "checks": rows}
+        said = {"model": args.model, "endpoint": args.endpoint, "policies": planned.policies, "not_for_it": others}
+        said |= {"block_as": planned.block_as, "checks": rows}
         sys.stdout.write(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        sys.stdout.write(_table(args.model, planned, rows))
+        sys.stdout.write(_told(args, planned, rows, others))
     return 0
+
+
+def _absent(policy: Policy, planned: Plan) -> bool:
+    return policy.version not in planned.policies
+
+
+def _why_not(policy: Policy, endpoint: str) -> str:
+    """Why a policy has no part in the plan."""
+    wanted = policy.head.for_
+    if policy.head.mode == "disabled":
+        return "disabled"
+    if wanted.endpoints is not None and not any(fnmatchcase(endpoint, one) for one in wanted.endpoints):
+        return f"for the endpoints {', '.join(wanted.endpoints)}"
+    return f"for the models {', '.join(wanted.models or ())}"
 
 
 def _names(model: str, house: House | None) -> tuple[str, ...]:
@@ -73,31 +92,74 @@ def _load(settings: Settings, path: Path | None) -> tuple[House | None, PolicySe
     return house, load_policies(path, known_model=lambda name: house.route(name) is not None)
 
 
-def _row(watch: Watch, planned: Plan) -> dict[str, Any]:
+def _row(watch: Watch, planned: Plan, house: House | None) -> dict[str, Any]:
+    check = planned.checks[watch.name]
     when = f"{watch.when} the call" if watch.side is Side.INPUT else f"{watch.lane} lane"
     if not watch.gates:
         when = "aside, nobody waits"
     does = "shadow" if watch.shadow else str(watch.action.name).lower()
     return {
         "check": watch.name,
-        "kind": planned.checks[watch.name].use,
+        "kind": check.use,
         "side": str(watch.side),
+        "reads": _places(watch),
         "when": when,
         "does": does,
+        "asks": _asks(check, house),
         "deadline_s": watch.timeout,
         "on_error": "allow" if watch.fails_open else "block",
+        "if_it_fails": failing(watch),
         "out_before_block": bound(watch),
         "waits": wait(watch),
     }
 
 
-def _table(model: str, planned: Plan, rows: list[dict[str, Any]]) -> str:
-    head = f"Plan for model '{model}': {', '.join(planned.policies) or 'no policy matches'}; a block is told as {planned.block_as}.\n"
-    if not rows:
-        return head
-    names = list(rows[0])
-    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in names]
-    lines = [[*names], *([str(row[name]) for name in names] for row in rows)]
-    return head + "".join(
-        "  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+def _places(watch: Watch) -> str:
+    """The places of one side by the shortest name."""
+    every = INPUT_PLACES if watch.side is Side.INPUT else OUTPUT_PLACES
+    return str(watch.side) if watch.places >= every else ", ".join(sorted(map(str, watch.places)))
+
+
+def _asks(check: Check, house: House | None) -> str:
+    """Whom it asks: models with where they are, or the address of a service; nobody, if it is local."""
+    url = getattr(check, "url", None)
+    if check.local or isinstance(url, str):
+        return url if isinstance(url, str) else "-"
+    routes = {name: house.route(name) if house is not None else None for name in dict.fromkeys(check.models())}
+    return ", ".join(
+        name if route is None else f"{name} ({route.model} at {route.upstream})" for name, route in routes.items()
     )
+
+
+GROUPS = ("Before the call", "Beside the call", "On the answer", "Aside: nobody waits for it, and nothing changes")
+ALWAYS = ("check", "kind", "reads", "does", "asks", "deadline", "if it fails")
+COLUMNS = {"On the answer": (*ALWAYS[:-1], "lane", "out before a block", "waits", ALWAYS[-1])}
+
+
+def _told(args: argparse.Namespace, planned: Plan, rows: list[dict[str, Any]], others: Mapping[str, str]) -> str:
+    named = ", ".join(planned.policies) or "no policy matches"
+    lines = [f"Plan for model '{args.model}' at {args.endpoint}: {named}; a block is told as {planned.block_as}."]
+    lines += [f"Not for it: {', '.join(f'{name} ({why})' for name, why in others.items())}."] if others else []
+    for group in GROUPS:
+        found = [_cells(row) for row in rows if _group(row) == group]
+        if found:
+            lines += ["", f"{group}:", *_table(COLUMNS.get(group, ALWAYS), found)]
+    return "\n".join(lines) + "\n"
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    if row["when"].startswith("aside"):
+        return GROUPS[3]
+    return GROUPS[2] if row["side"] == "output" else GROUPS[0] if row["when"].startswith("before") else GROUPS[1]
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    told = {key.replace("_", " "): str(value) for key, value in row.items()}
+    lane = row["when"].removesuffix(" lane")
+    return {**told, "deadline": f"{row['deadline_s']:g} s", "lane": lane, "out before a block": row["out_before_block"]}
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+    lines = [list(names), *([row[name] for name in names] for row in rows)]
+    return ["  " + "  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -12,9 +12,11 @@ from gateway.core.holdback import Follow
 from gateway.core.terms import (
     UNREAD_PLACES,
     Action,
+    Finding,
     History,
     Judgement,
     Lane,
+    Outcome,
     Passage,
     Place,
     Request,
@@ -203,3 +205,22 @@ def wait(watch: Watch) -> str:
             return "the whole answer"
         case Lane.AFTER:
             return "none"
+
+
+def failing(watch: Watch) -> str:
+    """What comes of a look that fails, in words: it asks for what any finding asks for."""
+    action = Finding(watch, Outcome.FAILED).action
+    if watch.shadow:
+        return "nothing: it only looks on"
+    if action is Action.PASS:
+        return "lets pass, and the receipt counts it"
+    if action is Action.FLAG:
+        return "flags, and lets pass"
+    if watch.side is Side.INPUT:
+        before = watch.when is When.BEFORE
+        return "blocks: the upstream is not asked" if before else "blocks: the call is dropped, nothing has left"
+    return (
+        "blocks: nothing more leaves"
+        if watch.lane in {Lane.EXACT, Lane.WINDOW, Lane.AFTER}
+        else "blocks: nothing leaves"
+    )

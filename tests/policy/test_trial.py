@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.policy.load import PolicyError, load_policies
 from gateway.policy.model import Reply
+from gateway.policy.plan import failing, plan_for
 from gateway.policy.replies import ways
 from gateway.policy.trial import play
+from gateway.wire.endpoints import CHAT
 
 POLICY = """
 policy: p
@@ -217,3 +219,28 @@ def test_the_report_for_a_build_server_holds_the_whole_failure(tmp_path):
     assert (detail["way"], detail["expected"]) == ("plain", "pass")
     assert detail["checks"]["words"] == "block on user (keywords)"
     assert detail["upstream"] is None
+
+
+FAILS = """
+policy: p
+checks:
+  mine: {use: judge, model: m, at: PLACE, do: DO, on_error: ERROR, mode: MODE}
+tests:
+  - {fail: mine, expect: EXPECT}
+"""
+
+
+@pytest.mark.parametrize("place", ["input", "output"])
+@pytest.mark.parametrize("does", ["block", "flag"])
+@pytest.mark.parametrize("error", ["block", "allow"])
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_what_is_said_of_a_failure_is_what_comes_of_one(tmp_path, place, does, error, mode):
+    """`outrider check` says it in words; a test in which the check fails shows it."""
+    text = FAILS.replace("PLACE", place).replace("DO", does).replace("ERROR", error).replace("MODE", mode)
+    words = {"blocks:": "block", "flags,": "flag", "lets": "pass", "nothing:": "pass"}
+    (tmp_path / "p.yaml").write_text(text.replace("EXPECT", "pass"))
+    (policy,) = load_policies(tmp_path / "p.yaml", tested=False).policies
+    (watch,) = plan_for(policy, CHAT.read(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')).watches
+    outcome = words[failing(watch).split()[0]]
+    (tmp_path / "p.yaml").write_text(text.replace("EXPECT", outcome))
+    load_policies(tmp_path / "p.yaml")
