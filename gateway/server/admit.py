@@ -30,12 +30,17 @@ class Doors:
         metrics.admitted.set_function(lambda: admission.inside)
         metrics.memory_held.set_function(lambda: ceiling.held)
 
+    @property
+    def closed(self) -> str:
+        """Why nobody comes in now, not even into the queue; empty: somebody may."""
+        if self._ceiling.reached:
+            return "memory"
+        return "full" if self._admission.full else ""
+
     def look(self) -> None:
         """Before the body is read. Raises BadRequest for who would be sent away."""
-        if self._ceiling.reached:
-            raise self.refusal("memory")
-        if self._admission.full:
-            raise self.refusal("full")
+        if why := self.closed:
+            raise self.refusal(why)
 
     async def enter(self, receipt: Receipt) -> None:
         """Take a place; wait for one if need be. Whoever cancels this has left the queue."""

@@ -170,6 +170,22 @@ class Gateway:
         for call in receipt.calls:
             call.usd = dollars(call.usage, self.house.price(call.model)) if self.house.prices else None
 
+    def shed(self) -> bytes | None:
+        """The whole answer to a request that nobody needs to read, with its receipt; None: it has to be read.
+
+        What is sent away without its turn in the parser costs those little that are let in.
+        """
+        if not self._doors.closed or self.draining or (self.keeper is not None and self.keeper.strict):
+            return None
+        error = self._doors.refusal(self._doors.closed)
+        receipt = Receipt(keep=self._kept)
+        receipt.decision, receipt.status, receipt.why = "refused", error.status, error.code or ""
+        body = errors.error_body(error.message, kind=error.kind, code=error.code)
+        headers = {**receipt.headers(), **error.headers, "content-type": JSON, "content-length": len(body)}
+        receipt.settle()
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body
+
     async def _serve(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         if self.draining:
             raise BadRequest(

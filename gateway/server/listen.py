@@ -29,6 +29,8 @@ log = structlog.get_logger()
 HEAD_LIMIT = 65_536  # bytes of one header line; OpenAI documents 64 KiB for all
 BACKLOG = 128
 ADMIN_CONNECTIONS = 64
+# What of a head needs to be read before anything is said.
+SPECIAL = (b"transfer-encoding", b"expect:", b"upgrade", b"origin:", b"connection: close")
 KEEPALIVE = 75.0  # seconds
 GRACE_AFTER_DRAIN = 2.0  # seconds that cancelled requests get to end
 
@@ -37,13 +39,29 @@ _mute.addHandler(logging.NullHandler())
 _mute.propagate = False
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether these bytes are exactly one plain request that wants nothing special of its connection."""
+    end = data.find(b"\r\n\r\n")
+    head = data[:end].lower()
+    if end < 0 or not head.startswith(b"post /") or head.count(b"content-length") != 1:
+        return False
+    if b" http/1.1\r\n" not in head or any(word in head for word in SPECIAL):
+        return False
+    _, found, rest = head.partition(b"\r\ncontent-length:")
+    length = rest.partition(b"\r\n")[0].strip()
+    return bool(found) and length.isdigit() and len(length) < 9 and end + 4 + int(length) == len(data)
+
+
 class Connection(RequestHandler):
     """One client connection, with a deadline for every head and errors in OpenAI's shape."""
 
-    __slots__ = ("_head_timeout", "_head_timer")
+    __slots__ = ("_between", "_head_timeout", "_head_timer", "_shed")
 
-    def __init__(self, manager: Any, *, head_timeout: float, **kwargs: Any) -> None:
+    def __init__(self, manager: Any, *, head_timeout: float, shed: Callable[[], bytes | None], **kwargs: Any) -> None:
+        """`shed` answers a whole request at once where it would be sent away anyway."""
         super().__init__(manager, **kwargs)
+        self._shed = shed
+        self._between = True  # what came so far were whole requests, each by itself
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_timeout = head_timeout
 
@@ -53,11 +71,29 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         heads = self._request_count
+        self._between = self._between and is_whole(data)
+        if self._between and self._idle and self._send_away():
+            return
         super().data_received(data)
         if self._request_count != heads:
             self._stop_timer()
         elif self._head_timer is None and not self._request_in_progress:
             self._expect_head()  # the beginning of a further request
+
+    def _send_away(self) -> bool:
+        """Answer with 503 before anything is parsed, if that is what would come of it."""
+        answer = self._shed()
+        if answer is None or self.transport is None:
+            return False
+        self._stop_timer()
+        self._expect_head()
+        self.transport.write(answer)
+        return True
+
+    @property
+    def _idle(self) -> bool:
+        """Nothing is under way: the loop of requests waits for the next."""
+        return self._waiter is not None and not self._waiter.done() and not self._force_close and not self._close
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_timer()
@@ -105,8 +141,10 @@ class Listener(web.Server):
         *,
         head_timeout: float,
         most: int,
+        shed: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         super().__init__(handler, handler_cancellation=True)
+        self._shed = shed
         self._head_timeout = head_timeout
         self._most = most  # connections at a time; one more is closed at once
 
@@ -119,6 +157,7 @@ class Listener(web.Server):
         return Connection(
             self,
             head_timeout=self._head_timeout,
+            shed=self._shed,
             loop=self._loop,
             access_log=None,
             logger=_mute,
@@ -160,7 +199,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listener = Listener(gateway.handle, head_timeout=settings.header_timeout, most=settings.max_connections)
+    listener = Listener(
+        gateway.handle, head_timeout=settings.header_timeout, most=settings.max_connections, shed=gateway.shed
+    )
     runner = web.ServerRunner(listener)
     admin = web.ServerRunner(
         Listener(

@@ -1,6 +1,7 @@
 """More than the process may answer at a time: who comes in, who waits, who is sent away, and that nothing is lost."""
 
 import asyncio
+import json
 import time
 
 from tests.end_to_end.process import (
@@ -89,6 +90,43 @@ async def test_one_has_the_place_one_waits_and_the_third_is_told_when_to_come_ag
     assert sorted((r["status"], r.get("why", "")) for r in receipts) == [(200, ""), (200, ""), (503, "overloaded")]
     assert len(fake.seen) == 2
     assert [r["queued_ms"] > 0 for r in receipts if "queued_ms" in r] == [True]
+
+
+async def test_a_connection_that_was_sent_away_is_served_when_there_is_a_place(tmp_path):
+    admin = free_port()
+    held = Held()
+    body = json.dumps(ask("two")).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    whole = head % len(body) + body
+    async with Fake(held) as fake:
+        with Gateway(tmp_path, fake.house, POLICY, max_concurrent=1, max_queued=0, admin_port=admin) as gateway:
+            async with Wire(gateway.port) as first, Wire(gateway.port) as second, Wire(gateway.port) as pieces:
+                await first.post(ask("one"))
+                await until(lambda: fake.seen)
+                for wire in (second, pieces):
+                    for _ in range(3):
+                        wire.data = b""
+                        parts = [whole] if wire is second else [whole[:50], whole[50:-5], whole[-5:]]
+                        for part in parts:
+                            await wire.send(part)
+                            await asyncio.sleep(0.02)
+                        await wire.read(b'"code":"overloaded"}}')
+                        assert wire.status == 503
+                        assert int(wire.headers["retry-after"]) >= 1
+                        assert int(wire.headers["content-length"]) == len(wire.body)
+                        assert wire.error["type"] == "server_error"
+                held.go.set()
+                await first.read()
+                for wire in (second, pieces):
+                    wire.data = b""
+                    await wire.send(whole)
+                    await wire.read(b"All is well.")
+                    assert wire.status == 200
+            assert told((await metrics(admin))[1], 'outrider_shed_total{reason="full"}') == 6
+            receipts = await asyncio.to_thread(gateway.receipts, 9)
+    assert [r["why"] for r in receipts if r["status"] == 503] == ["overloaded"] * 6
 
 
 async def test_who_hangs_up_in_the_queue_frees_its_place_there(tmp_path):

@@ -1,0 +1,114 @@
+"""More than it can carry: what those that are let in wait, and how fast the others are told to come again.
+
+    python benchmarks/overload.py [--shares 0.5,1,2,5] [--seconds 5] [--delay 100]
+
+First the requests a second that one process can answer are measured (32 clients, a model that answers at once). Then
+the gateway gets places by Little's law (that rate times the model's delay, and a quarter more), half as many in the queue, and
+is asked on a timetable at several times that rate. A request is late from the moment it was due. Loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent / "compare"))
+
+import orjson
+import uvloop
+from load import NUMBER, Connection, Load
+from stand import BASELINE, LOAD_CORE, Stand, outrider
+
+MOST = 1000  # connections
+QUEUE_WAIT = 100  # ms
+
+
+class Sorted(Load):
+    """Times by what the answer was."""
+
+    def __init__(self, url: str, model: str) -> None:
+        messages = [{"role": "user", "content": NUMBER.decode() + "x" * 900}]
+        super().__init__(url, {"model": model, "messages": messages}, [], {200, 503})
+        self.by_status: defaultdict[int, list[float]] = defaultdict(list)
+
+    def answered(self, connection: Connection, status: int) -> None:
+        before = len(self.times)
+        super().answered(connection, status)
+        if len(self.times) > before:
+            self.by_status[status].append(self.times[before])
+
+
+async def load(url: str, model: str, rate: float, seconds: float) -> None:
+    """One run, in a process of its own."""
+    one = Sorted(url, model)
+    await one.paced(rate, seconds, MOST)
+    told = {"200": one.by_status[200], "503": one.by_status[503], "wrong": sum(one.wrong.values())}
+    sys.stdout.buffer.write(orjson.dumps(told))
+
+
+def asked(url: str, model: str, rate: float, seconds: float) -> dict[str, Any]:
+    words = [sys.executable, __file__, "--load", url, model, str(rate), str(seconds)]
+    ran = subprocess.run(["taskset", "-c", str(LOAD_CORE), *words], capture_output=True, check=True, timeout=120)
+    return dict(orjson.loads(ran.stdout))
+
+
+def percentile(times: list[float], share: float) -> str:
+    return f"{1000 * sorted(times)[min(len(times) - 1, int(len(times) * share))]:.0f}" if times else "-"
+
+
+def main(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stand = Stand(Path(folder))
+        try:
+            stand.start_upstream()
+            free = outrider("free", set(), BASELINE)
+            stand.start(free)
+            stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 1)
+            found = stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 3)
+            capacity = found["answers"] / found["seconds"]
+            places = math.ceil(capacity * args.delay / 1000 * 1.25)
+            gateway = outrider("limited", set(), BASELINE)
+            gateway.environment |= {
+                "OUTRIDER_MAX_CONCURRENT": str(places),
+                "OUTRIDER_MAX_QUEUED": str(places // 2),
+                "OUTRIDER_QUEUE_WAIT": f"{QUEUE_WAIT}ms",
+            }
+            stand.start(gateway)
+            print(f"{capacity:.0f} requests a second; {places} places; a model of {args.delay} ms\n")
+            print("| load | let in, 1/s | p50, ms | p99, ms | 503 | their p50, ms | p99, ms | lost |")
+            print("|---|---:|---:|---:|---:|---:|---:|---:|")
+            url = f"{gateway.url}/v1/chat/completions"
+            for share in map(float, args.shares.split(",")):
+                told = asked(url, f"plain-d{args.delay}-b700", share * capacity, args.seconds)
+                good, shed = told["200"], told["503"]
+                cells = [
+                    f"{share:g}x",
+                    f"{len(good) / args.seconds:.0f}",
+                    percentile(good, 0.5),
+                    percentile(good, 0.99),
+                ]
+                cells += [f"{100 * len(shed) / max(1, len(good) + len(shed)):.0f} %"]
+                cells += [percentile(shed, 0.5), percentile(shed, 0.99), str(told["wrong"])]
+                print(f"| {' | '.join(cells)} |", flush=True)
+        finally:
+            stand.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shares", default="0.5,1,2,5")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--delay", type=int, default=100)
+    parser.add_argument("--load", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.load:
+        where, name, rate, seconds = arguments.load
+        uvloop.run(load(where, name, float(rate), float(seconds)))
+    else:
+        main(arguments)
