@@ -14,6 +14,7 @@ from gateway.core.terms import (
     History,
     Lane,
     Left,
+    Overfull,
     Passage,
     Place,
 )
@@ -346,6 +347,25 @@ def test_time_is_up():
     ex = exchange(harm)
     ex.start()
     assert say(ex.take(Elapsed())) == ["drop only", "drop harm/input", "close failed timeout"]
+
+
+def test_there_is_no_room_for_what_is_held():
+    ex = exchange(harm)
+    ex.start()
+    ex.take(arrived("All", size=7))
+    ex.take(arrived(" is", size=5))
+    assert ex.held == 12
+    assert say(ex.take(Overfull())) == ["drop only", "drop harm/input", "close failed overloaded"]
+    assert ex.verdict.fault.status == 503
+    assert "retry-after" in ex.verdict.fault.headers
+
+
+def test_what_is_released_is_no_longer_held_unless_a_check_will_read_it():
+    flowing, late = exchange(), exchange(watch("late", "output", lane=Lane.AFTER, shadow=True))
+    for ex in (flowing, late):
+        ex.start()
+        ex.take(arrived("All is well.", size=40))
+    assert (flowing.held, late.held) == (0, len("All is well."))
 
 
 def test_time_is_up_after_the_call_has_ended():

@@ -17,6 +17,7 @@ from gateway.core.terms import (
     Found,
     Lane,
     Left,
+    Overfull,
     Passage,
     Pause,
     Place,
@@ -167,7 +168,7 @@ def test_an_answer_that_is_blocked_whole_never_begins(scenario, numbers):
         assert world.sent == []
 
 
-@given(scenarios(), choices, st.integers(0, 20), st.sampled_from([Left(), Elapsed()]))
+@given(scenarios(), choices, st.integers(0, 20), st.sampled_from([Left(), Elapsed(), Overfull()]))
 def test_after_the_close_nothing_is_sent_and_nothing_that_gates_runs(scenario, numbers, step, ending):
     world = World(scenario).run(chooser(numbers), interrupt=(step, ending))
     closed = False
