@@ -28,6 +28,7 @@ LEFT_OUT = {
     "Dropbox API secret (long term)", "DOC_GET", "DOC_CREDENTIALS", "Github Classic Token", "DeepSeek API Key",
 }  # fmt: skip
 LONG = re.compile(r"\{(\d+),\d{3,}\}")
+GROUP = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\((?!\?)")  # escapes and classes aside: what would be cut out alone
 SHORTER = 64  # a count above this is cut: what follows belongs to the token anyway
 
 
@@ -62,7 +63,7 @@ def rule_of(raw: dict[str, object]) -> dict[str, str] | None:
     value = value_of(str(values[0]))
     if raw["type"] != "pattern" or raw["name"] in LEFT_OUT or value is None or "(?" in value.replace("(?:", ""):
         return None
-    value = LONG.sub(counted, value)
+    value = GROUP.sub(lambda m: m[1] or "(?:", LONG.sub(counted, value))
     value = re.sub(r"\{(\d+)\}", lambda m: f"{{{m[1]}}}" if int(m[1]) <= SHORTER else f"{{{SHORTER},}}", value)
     begins = r"\b" if re.match(r"[\[(A-Za-z0-9_]", value) else ""
     name = re.sub(r"[^a-z0-9]+", "_", str(raw["name"]).lower()).strip("_")

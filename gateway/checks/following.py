@@ -20,7 +20,7 @@ import re2
 from gateway.checks.texts import FOLDED, PLAIN
 from gateway.core.holdback import Hit, Scan
 
-MEMORY = 16 << 20  # bytes of a derived pattern
+MEMORY = 32 << 20  # bytes of a derived pattern; with half of it that of `secrets` is rebuilt again and again
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
 _RUN = re2.compile(r"[!-~]+\z")

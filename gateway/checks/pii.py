@@ -30,6 +30,8 @@ _SEP = "[ ./\u00a0-]"
 _A = "A-Za-z\u0080-\U0010ffff"  # letters of any script
 _L = f"0-9{_A}"
 
+_PHONE = "(?:tele|mobile|cell|desk|office|work|home)?\\s?phone|tel|mobile|cell|fax|whatsapp|sms|desk|office|hotline"
+
 PATTERNS: dict[str, Sequence[str]] = {
     "email": [rf"[{_L}][{_L}._%+'-]{{0,63}}@(?:[{_L}](?:[{_L}-]{{0,62}}[{_L}])?\.)+[{_A}]{{2,24}}"],
     "card": [
@@ -62,15 +64,17 @@ PATTERNS: dict[str, Sequence[str]] = {
         r"\b(?:1[ .-])?[2-9]\d{2}[ .-]\d{3}[ .-]\d{4}(?:\s?(?:x|ext\.?)\s?\d{1,5})?\b",
         r"\b0\d{1,5}(?:[ ./-]\d{2,8}){1,4}\b",
         r"\b0[1-9]\d{8,9}\b",
-        r"(?i:\b(?:phone|tel|telephone|call|mobile|cell|fax|whatsapp|sms|text)(?:\s(?:me|us|him|her|them))?(?:\s(?:number|no\.?))?(?:\sis|\sat|\son)?[\s:.#]{1,3})(\d[\d .()/-]{5,18}\d)\b",
+        rf"(?i:\b(?:{_PHONE}|call(?:s|ed|ing)?|texts?|messages?|answer(?:s|ed|ing)?|dial|ring|reach|contact)(?:\s(?:me|us|him|her|them))?(?:\s(?:number|no\.?))?(?:\sis|\sat|\son|\sto)?[\s:.#]{{1,3}})(\d[\d .()/-]{{5,18}}\d)\b",
+        rf"(?i:\b(\d[\d .()-]{{5,16}}\d)[ ,(-]{{1,3}}(?:{_PHONE}|home|work|direct)\)?\s?[\n,;.)])",
     ],
 }  # fmt: skip
 # What looks like an address or a number and is something else: nothing inside it is a hit.
 DECOYS = (
+    r"(?i:\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{8,12}\b)",
     r"(?i:\b(?:version|build|release|firmware|v|ver|rev)\.?[\s:#=]{0,3})\d+(?:\.\d+){3}\b",
     r"(?i:\b(?:order|invoice|isbn(?:-1[03])?|ref(?:erence)?|ticket|tracking|sku|part|serial)\s?(?:number|no\.?|id)?[\s:#]{1,3})[\d-]{6,}\b",
 )
-_SHAPED = re2.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS["phone"][:-1]))
+_SHAPED = re2.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS["phone"][:-2]))
 
 
 class Pii(Finding):
@@ -205,7 +209,8 @@ def _crypto(text: str) -> bool:
     raw = number.to_bytes(25, "big") if number.bit_length() <= 200 else b""
     if raw and sha256(sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]:
         return True
-    return all(re.search(kind, text) for kind in ("[a-z].*[a-z]", "[A-Z].*[A-Z]", r"\d.*\d.*\d"))  # mistyped, still one
+    turns = len(re.findall(r"[a-z](?=[A-Z])|[A-Z](?=[a-z])", text))
+    return turns >= 8 or (turns >= 2 and re.search(r"\d.*\d.*\d", text) is not None)  # mistyped, still one
 
 
 def _bech32(text: str) -> bool:

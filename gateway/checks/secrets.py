@@ -17,22 +17,31 @@ from gateway.checks.finding import Finding
 from gateway.yamlfile import did_you_mean
 
 NAMES = (
-    r"pass(?:word|wd|phrase|code)?s?|pwd|pswd|secret(?:_?key)?|api_?-?key|apikey|auth_?-?(?:token|key)|access_?-?(?:token|key)|"
-    r"private_?-?key|secret_?-?access_?-?key|client_?-?secret|token|credentials?|encryption_?-?key|signing_?-?key|account_?-?key"
+    r"pa?s{0,2}wo?r?ds?|pass(?:phrase|code)?s?|secret(?:[ _-]?key)?|api[ _-]?key|auth[ _-]?(?:token|key)|access[ _-]?(?:token|key)|"
+    r"private[ _-]?key|secret[ _-]?access[ _-]?key|client[ _-]?secret|token|credentials?|encryption[ _-]?key|"
+    r"signing[ _-]?key|account[ _-]?key|activation[ _-]?key|authorization"
 )
+_NAME = rf"(?:{NAMES})[\w-]{{0,12}}"  # whatever stands before it in the same word
 ASSIGNED = (
-    rf"""(?i:\b[\w.-]{{0,40}}?(?:{NAMES})[\w-]{{0,12}}["'`]?\s{{0,4}}(?:=>|:=|[:=]|\bis\b)\s{{0,4}})"""
-    r"""["'`]?([^\s"'`,;<>(){}\[\]|]{6,120})"""
+    rf"""(?i:{_NAME}["'`]?\s{{0,4}}(?:=>|:=|[:=]|\bis\b)\s{{0,4}}|(?:\b|_)pw["'`]?\s{{0,4}}[:=]\s{{0,4}})"""
+    r"""["'`]?([^\s"'`,;<>(){}\[\]|]{6,})"""
 )
+# Beside `name = value`: as an argument or a default, compared, defined, in markup, as an option of a command.
+QUOTED = rf"""(?i:{_NAME}\\{{0,3}}["'`]?(?:\s{{0,4}}(?:[=!]=|,)|:\s?\w{{1,20}}\s?=|\\t)?\s{{0,4}}\\{{0,3}})["'`]([^\s"'`\\]{{6,}})["'`\\]"""
+ELEMENT = rf"(?i:(?:{NAMES})>)([^\s<>]{{6,}})</"
+OPTION = rf"""(?i:\B--?[\w-]{{0,24}}?(?:{NAMES})[\w-]{{0,12}})(?:\s{{1,4}}|=)["']?([^\s"'`,;<>(){{}}\[\]|]{{6,}})"""
+NAMED = {"assigned": ASSIGNED, "quoted": QUOTED, "element": ELEMENT, "option": OPTION}
 LONE = r"\b([0-9A-Za-z+/]{40})\b"
-SHAPELESS = frozenset({"assigned", "url_password", "sql_password", "basic_authorization", "bearer_authorization"})
+SHAPELESS = frozenset(
+    {*NAMED, "url_password", "basic_url_user", "sql_password", "curl_user_password", "basic_authorization", "bearer_authorization"}
+)  # fmt: skip
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|<|>|\$\{|\{\{|%\(|example|sample|placeholder|changeme|change_me|dummy|redacted|your[_-]?|"
     r"todo|insert|replace|abcdef|012345678|1234567890|deadbeef|undefined|localhost|process\.env|os\.environ|getenv",
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r"^(?:self|this|os|process|config|settings|req|request|env|args|ctx|options|null|none|true|false)\b[.\[]?|^[a-z_]+(?:\.[a-z_]+)+$|::|->|^\$|^@|^%|^&"
+    r"^(?:self|this|os|process|config|settings|req|request|env|args|ctx|options|null|none|true|false)\b[.\[]?|^[a-z_]+(?:\.[a-z_]+)+$|::|->|^\$|^@|^%|^&|^(?:file|env|fd):"
 )
 _WORD = re.compile(r"^[A-Za-z]+(?:[_-][A-Za-z]+)*$")
 _NUMBER = re.compile(r"^[\d.,:-]+$|^(?:0x)?[0-9a-f]{1,8}$", re.IGNORECASE)
@@ -64,8 +73,8 @@ class Secrets(Finding):
     @model_validator(mode="after")
     def _known(self) -> Secrets:
         for name in self.rules or ():
-            if name not in rules() and name != "assigned":
-                raise ValueError(f"there is no rule '{name}'{did_you_mean(name, rules())}")
+            if name not in rules() and name not in NAMED:
+                raise ValueError(f"there is no rule '{name}'{did_you_mean(name, {**rules(), **NAMED})}")
         return self
 
     def model_post_init(self, context: Any) -> None:
@@ -73,7 +82,7 @@ class Secrets(Finding):
         self._excused = frozenset(self.except_)
 
     def patterns(self) -> Sequence[tuple[str, str]]:
-        every = {**rules(), "assigned": ASSIGNED}
+        every = {**rules(), **NAMED}
         return [(name, pattern) for name, pattern in every.items() if self.rules is None or name in self.rules]
 
     def accepts(self, category: str, text: str) -> bool:
@@ -90,13 +99,13 @@ class Secrets(Finding):
     def _is_shapeless_secret(self, category: str, text: str) -> bool:
         if _PLACEHOLDER.search(text) or _CODE.search(text):
             return False
-        if category != "assigned":
+        if category not in NAMED:
             return entropy(text) >= 2.0
         if _WORD.match(text) or _NUMBER.match(text):
             return False
         kinds = sum(bool(re.search(kind, text)) for kind in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w]"))
         return (
-            kinds >= 2
+            kinds >= (2 if category in {"assigned", "element"} else 3)
             and bool(re.search(r"\d|[^\w.:/-]", text))
-            and entropy(text) >= min(self.entropy, 0.9 * math.log2(len(text)))
+            and entropy(text) >= min(self.entropy, (0.9 if kinds < 3 else 0.8) * math.log2(len(text)))
         )

@@ -1,8 +1,11 @@
 """The kinds that look for patterns and verify them: what they find, what they leave, whole and in pieces."""
 
 import itertools
+import json
+from importlib.resources import files
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -34,6 +37,12 @@ PII = [
     ("ssn 536-22-1234", [("ssn", "536-22-1234")]),
     ("666-22-1234", []),
     ("call +1 (415) 555-2671", [("phone", "+1 (415) 555-2671")]),
+    ("They are not answering at 78 651 450.", [("phone", "78 651 450")]),
+    ("stop sending messages to 699 956 915", [("phone", "699 956 915")]),
+    ("Ann Lee\n416 60 039 office\n", [("phone", "416 60 039")]),
+    ("Ann Lee\n28-64-66-98 (mobile)\n", [("phone", "28-64-66-98")]),
+    ("id 0abf0eba-0210-4767-918d-b269c0ffee12 of the request", []),
+    ("1LJGKDcJcVsceAQeVVbiLfQCgnQukHhztR", [("crypto", "1LJGKDcJcVsceAQeVVbiLfQCgnQukHhztR")]),
     ("on 2024-05-01 at 12.30", []),
     ("from 192.168.10.20", [("ip", "192.168.10.20")]),
     ("version 1.2.3.4", []),
@@ -78,6 +87,27 @@ SECRETS = [
     ("postgres://root:pAgVW9hRxOC3v9vO@db.internal/prod", ["url_password"]),
     ("Authorization: Bearer kQ7vLm2xRt9ZpW4sBn8d", ["bearer_authorization"]),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----", ["private_key_block"]),
+    ("PASWD := FlUgeGeHeIm09", ["assigned"]),
+    ("reach me (pw:IhqSb1Gg)", ["assigned"]),
+    ("Secret Key: AIhq5Xyb1Gga9Q", ["assigned"]),
+    ('#define PASSWORD "n84ASM54y4"', ["quoted"]),
+    ("define('PASSWORD', '2Arh5dA1Sn0yw')", ["quoted"]),
+    ('def connect(passwd: str = "cq2tPr1a2"):', ["quoted"]),
+    ('if password == "q4C1a2oPd":', ["quoted"]),
+    ('print("password", "field1")', []),
+    ('labels = {"token", "Column B"}', []),
+    ("<db:password>hG7!kq92Lz</db:password>", ["element"]),
+    ("<password>your password here</password>", []),
+    ("mysql -u root --password Sne3sd8AZjq", ["option"]),
+    ("tool --password-file secrets/password.txt", []),
+    ("tool --token-count 1000000", []),
+    ("openssl x509 -passin file:dkajco1 -sha256", []),
+    ("CREATE ROLE app LOGIN PASSWORD 'SqLpa5sW0rD';", ["sql_password"]),
+    ("ALTER USER x IDENTIFIED BY SqLpa5sW0rD;", ["sql_password"]),
+    ("curl -u admin:dG9rZW4g https://x.example", ["curl_user_password"]),
+    ("smtps://me@gmail.com:FnD83JZs@smtp.gmail.com:465", ["basic_url_user"]),
+    ("0123abcd4567ef890123abcd4567ef89-0a1b2c3d-4e5f6a7b", ["mailgun_signing_key"]),
+    ('{"kty": "EC", "d": "slaQxyHQPudOpq2mbDskum8rOu9IMkLGjINAFWwfqr8"}', ["json_web_key_private"]),
     ("commit ced5734080b4ae977dad36df05afe36359d4f45c", []),
     ("id 550e8400-e29b-41d4-a716-446655440000", []),
     ("sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", []),
@@ -87,6 +117,21 @@ SECRETS = [
 @pytest.mark.parametrize(("text", "expected"), SECRETS)
 def test_secrets(text, expected):
     assert [category for category, _ in found(Secrets(), text)] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["glwt-G9dr9LJjGiSfBdxzDVyHi7vSdDcAftOmJ", "sq0csp-ST2dsfwyVI7Ydj343EY72hb48ehKQINMST2dsfwyVIa"]
+)
+def test_a_token_is_cut_whole_where_its_format_has_parts(text):
+    assert [value for _, value in found(Secrets(), f"it is {text} here")] == [text]
+
+
+def test_no_format_cuts_out_a_part_by_accident():
+    """A group in a pattern is what is cut out; only formats that are written here have one."""
+    document = json.loads(files("gateway.checks").joinpath("data/secrets.json").read_text())
+    for rule in document["rules"]:
+        if rule["source"] == "credsweeper":
+            assert re2.compile(rule["pattern"]).groups == 0, rule["name"]
 
 
 def test_a_secret_is_cut_where_it_stands_and_not_its_name():
