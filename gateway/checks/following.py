@@ -198,7 +198,8 @@ class Patterns:
         """(name, pattern) pairs that RE2 takes. `accepts` says of a name and what it matched whether it is a hit."""
         self.accepts = accepts
         self.names = tuple(name for name, _ in patterns)
-        self.each = tuple(re2.compile(pattern, options) for _, pattern in patterns)
+        self._texts, self._options = [pattern for _, pattern in patterns], options
+        self._each: dict[int, Any] = {}  # compiled when first met: of hundreds few ever are
         self.together = re2.Set.SearchSet(options)
         for _, pattern in patterns:
             self.together.Add(pattern)
@@ -209,6 +210,12 @@ class Patterns:
             self.begun = _all_begun(followed, options)
         except (NotFollowable, re2.error):
             self.begun = None
+
+    def one(self, number: int) -> Any:
+        """A pattern by itself, to tell where it matches."""
+        if number not in self._each:
+            self._each[number] = re2.compile(self._texts[number], self._options)
+        return self._each[number]
 
     @property
     def followable(self) -> bool:
@@ -301,7 +308,7 @@ class PatternScanner:
     def __init__(self, patterns: Patterns, *, settled: bool = False) -> None:
         self._patterns = patterns
         self._settled = settled
-        self._next = [0] * len(patterns.each)  # settled: where each pattern's next match may begin
+        self._next = [0] * len(patterns.names)  # settled: where each pattern's next match may begin
         self.buffer = ""  # what may still matter, and the one character before it
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
@@ -367,7 +374,7 @@ class PatternScanner:
 
     def _matches(self, encoded: Encoded, number: int, place: int) -> Iterator[Match]:
         """What a pattern matches and its kind accepts, from left to right; inside what is refused it is looked on."""
-        pattern, name, accepts = self._patterns.each[number], self._patterns.names[number], self._patterns.accepts
+        pattern, name, accepts = self._patterns.one(number), self._patterns.names[number], self._patterns.accepts
         at = encoded.byte(place)
         while (match := pattern.search(encoded.data, at)) is not None:
             start, stop = value_of(match)

@@ -102,7 +102,7 @@ SECRETS = [
     ("tool --password-file secrets/password.txt", []),
     ("tool --token-count 1000000", []),
     ("openssl x509 -passin file:dkajco1 -sha256", []),
-    ("CREATE ROLE app LOGIN PASSWORD 'SqLpa5sW0rD';", ["sql_password"]),
+    ("CREATE ROLE app LOGIN PASSWORD 'SqLpa5sW0rD';", ["quoted"]),
     ("ALTER USER x IDENTIFIED BY SqLpa5sW0rD;", ["sql_password"]),
     ("curl -u admin:dG9rZW4g https://x.example", ["curl_user_password"]),
     ("smtps://me@gmail.com:FnD83JZs@smtp.gmail.com:465", ["basic_url_user"]),
