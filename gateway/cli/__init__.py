@@ -7,7 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli import audit, calibrate, check, demo, eval, import_, replay, replay_votes, scan, schema, serve, test  # noqa: A004
+from gateway.cli import (
+    audit,
+    calibrate,
+    check,
+    demo,
+    eval,  # noqa: A004
+    import_,
+    keys,
+    replay,
+    replay_votes,
+    scan,
+    schema,
+    serve,
+    test,
+)
 from gateway.settings import unknown_settings
 
 
@@ -18,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"outrider {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, check, test, scan, eval, calibrate, import_, audit, replay, replay_votes, schema, demo):
+    for module in (serve, check, test, scan, eval, calibrate, import_, audit, replay, replay_votes, keys, schema, demo):
         name = module.__name__.rpartition(".")[2].rstrip("_").replace("_", " ")  # import_: a word of Python
         said = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=said, description=said)

@@ -22,13 +22,14 @@ from gateway.policy.plan import Plan, bound, failing, plan, wait
 from gateway.server.upstreams import scripts
 from gateway.settings import Settings, SettingsError, load_settings
 from gateway.wire.endpoints import NAMES
-from gateway.yamlfile import FileError
+from gateway.yamlfile import FileError, did_you_mean
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policies", nargs="?", type=Path, help="a folder or file; default: as `serve` takes them")
     parser.add_argument("--model", default="any-model", help="the plan for this model name")
     parser.add_argument("--endpoint", default="chat", choices=sorted(NAMES), help="the plan for this endpoint")
+    parser.add_argument("--key", help="the plan for the client's key of this name; absent: every policy for some keys")
     parser.add_argument("--json", action="store_true", help="the plan as JSON")
 
 
@@ -42,9 +43,18 @@ def run(args: argparse.Namespace) -> int:
         return 2
     for trap in house.traps() if house else ():
         sys.stderr.write(f"warning: {trap}\n")
-    planned = plan(policies, models=_names(args.model, house), endpoint=args.endpoint)
+    known = [key.name for key in house.keys] if house else []
+    if args.key is not None and args.key not in known:
+        sys.stderr.write(f"outrider.yaml has no key '{args.key}'{did_you_mean(args.key, known)}
+")
+        return 2
+    planned = plan(policies, models=_names(args.model, house), endpoint=args.endpoint, key=args.key)
     rows = [_row(watch, planned, house) for watch in planned.watches]
-    others = {policy.name: _why_not(policy, args.endpoint) for policy in policies.policies if _absent(policy, planned)}
+    others = {
+        policy.name: _why_not(policy, args.endpoint, args.key)
+        for policy in policies.policies
+        if _absent(policy, planned)
+    }
     if args.json:
         said = {"model": args.model, "endpoint": args.endpoint, "policies": planned.policies, "not_for_it": others}
         said |= {"block_as": planned.block_as, "checks": rows}
@@ -58,13 +68,15 @@ def _absent(policy: Policy, planned: Plan) -> bool:
     return policy.version not in planned.policies
 
 
-def _why_not(policy: Policy, endpoint: str) -> str:
+def _why_not(policy: Policy, endpoint: str, key: str | None) -> str:
     """Why a policy has no part in the plan."""
     wanted = policy.head.for_
     if policy.head.mode == "disabled":
         return "disabled"
     if wanted.endpoints is not None and not any(fnmatchcase(endpoint, one) for one in wanted.endpoints):
         return f"for the endpoints {', '.join(wanted.endpoints)}"
+    if wanted.keys is not None and key is not None and not any(fnmatchcase(key, one) for one in wanted.keys):
+        return f"for the keys {', '.join(wanted.keys)}"
     return f"for the models {', '.join(wanted.models or ())}"
 
 
@@ -89,7 +101,8 @@ def _load(settings: Settings, path: Path | None) -> tuple[House | None, PolicySe
         return None, load_policies(path)
     if path is None:
         return house, policies_for(settings, house)
-    return house, load_policies(path, known_model=lambda name: house.route(name) is not None)
+    keys = [key.name for key in house.keys]
+    return house, load_policies(path, known_model=lambda name: house.route(name) is not None, keys=keys)
 
 
 def _row(watch: Watch, planned: Plan, house: House | None) -> dict[str, Any]:

@@ -23,11 +23,12 @@ def policies_for(settings: Settings, house: House) -> PolicySet:
     def known(model: str) -> bool:
         return house.route(model) is not None
 
+    keys = [key.name for key in house.keys]
     if settings.policies is not None:
-        return load_policies(settings.policies, known_model=known)
+        return load_policies(settings.policies, known_model=known, keys=keys)
     configured = settings.config is not None or DEFAULT_FILE.exists()
     if configured and DEFAULT_FOLDER.is_dir():
-        return load_policies(DEFAULT_FOLDER, known_model=known)
+        return load_policies(DEFAULT_FOLDER, known_model=known, keys=keys)
     return load_policies(BUILT_IN)
 
 

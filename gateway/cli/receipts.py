@@ -34,12 +34,15 @@ class Wanted:
 
     selection: Selection
     policy: str = ""
+    key: str = ""
     check: str = ""
     verdict: str = ""
 
     def takes(self, receipt: Receipt) -> bool:
         """Whether a selected receipt has the policy, the check and the verdict that are wanted."""
         if self.policy and not any(str(one).partition("@")[0] == self.policy for one in receipt.get("policies", ())):
+            return False
+        if self.key and receipt.get("key") != self.key:
             return False
         if not self.check and not self.verdict:
             return True
@@ -59,6 +62,7 @@ def selecting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", default="", help="chat, responses, ...")
     parser.add_argument("--model", default="", help="as it was asked for")
     parser.add_argument("--policy", default="", help="where this policy applied")
+    parser.add_argument("--key", default="", help="of the client's key of this name")
     parser.add_argument("--check", default="", help="where this check looked: its name, or policy.check")
     parser.add_argument("--verdict", default="", help="where it found this: hit, clear, failed, ...")
 
@@ -79,7 +83,7 @@ def wanted(args: argparse.Namespace, *, newest_first: bool = False) -> Wanted:
         decision=args.decision,
         newest_first=newest_first,
     )
-    return Wanted(selection, args.policy, args.check, args.verdict)
+    return Wanted(selection, args.policy, args.key, args.check, args.verdict)
 
 
 def _moment(said: str) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway import yamlfile
-from gateway.config.model import LATER, MODEL_LATER, Fan, House, Model, Timeouts, UpstreamSettings
+from gateway.config.model import KEY_LATER, MODEL_LATER, Fan, House, Key, Model, Timeouts, UpstreamSettings
 from gateway.fanout import STRATEGIES
 from gateway.settings import Settings
 from gateway.yamlfile import FileError, Loc, Mistake, Source, did_you_mean
@@ -137,13 +137,14 @@ def _fan(name: str, value: dict[str, Any], source: Source) -> Fan | None:
 
 
 def _known_keys() -> set[str]:
-    return {name for kind in (House, UpstreamSettings, Timeouts, Model) for name in kind.model_fields}
+    return {name for kind in (House, UpstreamSettings, Timeouts, Model, Key) for name in kind.model_fields}
 
 
 def _refuse_later(value: dict[str, Any], source: Source) -> None:
-    for key in LATER:
-        if key in value:
-            source.wrong((key,), f"'{key}' is not available in this version")
+    keys = value.get("keys")
+    for number, one in enumerate(keys) if isinstance(keys, list) else ():
+        for key in KEY_LATER & set(one if isinstance(one, dict) else ()):
+            source.wrong(("keys", number, key), f"'{key}' is not available in this version")
     models = value.get("models")
     for name, model in models.items() if isinstance(models, dict) else ():
         for key in MODEL_LATER & set(model if isinstance(model, dict) else ()):
@@ -165,6 +166,21 @@ def _check_names(house: House, source: Source) -> None:
                 source.wrong(
                     ("models", name, *steps), f"there is no model '{model}'{did_you_mean(model, known_models)}"
                 )
+    _check_keys(house, source)
     for loc, name in named:
         if name not in house.upstreams:
             source.wrong(loc, f"there is no upstream '{name}'{did_you_mean(name, known)}")
+
+
+def _check_keys(house: House, source: Source) -> None:
+    """Two keys are told apart; a client's key of ours is no key of an upstream."""
+    seen: set[str] = set()
+    for number, key in enumerate(house.keys):
+        for field, said in (("name", key.name), ("sha256", key.sha256)):
+            if said in seen:
+                source.wrong(("keys", number, field), f"there is a key with this {field} already")
+            seen.add(said)
+    for name, upstream in house.upstreams.items():
+        if house.keys and upstream.passes_key_through:
+            where = ("upstreams", name, "api_key")
+            source.wrong(where, "the client's key cannot be passed through where 'keys' makes it one of this house")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,7 +14,7 @@ from gateway.fanout.base import Strategy
 from gateway.units import Duration
 
 PASSTHROUGH = "passthrough"
-LATER = frozenset({"keys"})
+KEY_LATER = frozenset({"limits"})
 MODEL_LATER = frozenset("fallbacks balance".split())
 ClientName = Literal["lean", "aiohttp"]
 DEFAULT: ClientName = "lean"
@@ -86,12 +89,30 @@ class Fan(_Model):
     calibration: dict[str, Any] = {}  # read from the file that the strategy names
 
 
+class Key(_Model):
+    """Who may ask: a client's key, of which only the hash is here."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="what receipts and policies call it")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the key; `outrider keys` makes both")
+    models: list[str] | None = Field(None, min_length=1, description="glob patterns; absent: every model")
+
+    def may_ask(self, model: str) -> bool:
+        """Whether this key is for the model, by the name that the client uses."""
+        return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
 class House(_Model):
     upstreams: dict[str, UpstreamSettings] = Field(min_length=1)
     default_upstream: str | None = None
     models: dict[str, Model] = {}
+    keys: list[Key] = Field([], description="clients' keys; absent: none is asked for")
     prices: dict[str, Price] = Field({}, description="by a model's name, as the upstream knows it or as clients do")
     fans: dict[str, Fan] = Field({}, exclude=True, description="virtual models: entries of `models` with a strategy")
+
+    def key(self, presented: str) -> Key | None:
+        """Whose key this is. What is compared is a hash, so time tells nothing of the key."""
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+        return next((key for key in self.keys if hmac.compare_digest(key.sha256, digest)), None)
 
     @property
     def names(self) -> tuple[str, ...]:

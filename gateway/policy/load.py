@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,16 @@ class PolicyError(FileError):
 
 
 def load_policies(
-    path: Path, *, known_model: Known | None = None, tested: bool = True, keyless: bool = False
+    path: Path,
+    *,
+    known_model: Known | None = None,
+    keys: Collection[str] | None = None,
+    tested: bool = True,
+    keyless: bool = False,
 ) -> PolicySet:
     """A folder's *.yaml and *.yml, or one file. Raises PolicyError with every mistake found, failing tests included.
 
+    `keys`: the names of the clients' keys, where a house is known that may have some.
     Keyless: the policies are read and tested, not served, so that the keys of services need not be there.
     """
     mistakes: list[Mistake] = []
@@ -53,6 +59,8 @@ def load_policies(
         source = yamlfile.read(file)
         source.keyless = keyless
         policy = _read(source, known_model, tested=tested)
+        if policy is not None and keys is not None:
+            _check_keys(policy.head, keys, source)
         if policy is not None and policy.name in policies:
             source.wrong(("policy",), f"there is a policy '{policy.name}' already: {policies[policy.name].path}")
         mistakes += source.mistakes
@@ -102,7 +110,6 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
         for one in error.errors():
             source.wrong_by_one(one, (), KEYS.get(_section(one["loc"]), keys))
         return None
-    _refuse_later(head, source)
     if head.opaque == "block" and "opaque" in head.checks:
         source.wrong(("checks", "opaque"), "'opaque: block' brings a check of this name; choose another")
     for number, name in enumerate(head.for_.endpoints or ()):
@@ -165,9 +172,12 @@ def _tried(policy: Policy, source: Source) -> None:
             source.wrong(("tests", number), f"the test fails{way}: {failure.message}")
 
 
-def _refuse_later(head: Head, source: Source) -> None:
-    if head.for_.keys is not None:
-        source.wrong(("for", "keys"), "'for.keys' is not available in this version")
+def _check_keys(head: Head, keys: Collection[str], source: Source) -> None:
+    """A policy for keys that nobody has cannot act."""
+    for number, name in enumerate(head.for_.keys or ()):
+        if not any(fnmatchcase(key, name) for key in keys):
+            where = ("for", "keys", number) if isinstance(source.value["for"]["keys"], list) else ("for", "keys")
+            source.wrong(where, f"outrider.yaml has no key '{name}'{did_you_mean(name, keys)}")
 
 
 def _entry(name: str, raw: dict[str, Any], source: Source, known_model: Known | None) -> Entry | None:

@@ -43,7 +43,7 @@ class For(_Model):
     """Which requests a policy is for; a list holds glob patterns, an absent one is all."""
 
     models: Names | None = Field(None, description="the model that was asked for, or that it stands for")
-    keys: Names | None = Field(None, description="not in this version")
+    keys: Names | None = Field(None, description="the name of the client's key")
     endpoints: Names | None = Field(None, description="chat, responses, completions, embeddings, ...")
 
 

@@ -77,19 +77,22 @@ class Plan:
         return any(watch.rewrites for watch in self.watches)
 
 
-def plan(policies: PolicySet, *, models: Collection[str], endpoint: str) -> Plan:
-    """The plan for a request. `models`: the name that the client used and the upstream's own."""
-    wanted = (tuple(models), endpoint)
+def plan(policies: PolicySet, *, models: Collection[str], endpoint: str, key: str | None = None) -> Plan:
+    """The plan for a request. `models`: the name that the client used and the upstream's own.
+
+    `key`: the name of the client's key; None: of any, so every policy for some keys binds.
+    """
+    wanted = (tuple(models), endpoint, key)
     kept: Plan | None = policies.plans.get(wanted)
     if kept is None:
-        kept = _made(policies, models, endpoint)
+        kept = _made(policies, models, endpoint, key)
         if len(policies.plans) < MOST_PLANS:
             policies.plans[wanted] = kept
     return kept
 
 
-def _made(policies: PolicySet, models: Collection[str], endpoint: str) -> Plan:
-    binding = [p for p in policies.policies if p.head.mode != "disabled" and _binds(p, models, endpoint)]
+def _made(policies: PolicySet, models: Collection[str], endpoint: str, key: str | None) -> Plan:
+    binding = [p for p in policies.policies if p.head.mode != "disabled" and _binds(p, models, endpoint, key)]
     watches: list[Watch] = []
     checks: dict[str, Check] = {}
     for policy in binding:
@@ -125,11 +128,12 @@ def watches_of(policy: Policy) -> tuple[list[Watch], Mapping[str, Check]]:
     return watches, checks
 
 
-def _binds(policy: Policy, models: Collection[str], endpoint: str) -> bool:
+def _binds(policy: Policy, models: Collection[str], endpoint: str, key: str | None) -> bool:
     wanted = policy.head.for_
     # A request that names no model may reach any: every policy binds it.
     model = wanted.models is None or any(not m or fnmatchcase(m, p) for m in models for p in wanted.models)
-    return model and (wanted.endpoints is None or any(fnmatchcase(endpoint, p) for p in wanted.endpoints))
+    asker = wanted.keys is None or key is None or any(fnmatchcase(key, pattern) for pattern in wanted.keys)
+    return model and asker and (wanted.endpoints is None or any(fnmatchcase(endpoint, p) for p in wanted.endpoints))
 
 
 def _applies(watch: Watch, policy: Policy, endpoint: str) -> bool:

@@ -62,7 +62,9 @@ def replayed(receipt: Receipt, policies: PolicySet, again: AskAgain | None = Non
     """Play one receipt. `again` asks checks that call a model; without it the receipt answers for them. Raises NoText."""
     request, answer = exchange_of(receipt)
     models = (request.model, *(str(call.get("model", "")) for call in receipt.get("calls", ())))
-    planned = plan(policies, models=tuple(dict.fromkeys(models)), endpoint=request.endpoint).bound(request)
+    planned = plan(
+        policies, models=tuple(dict.fromkeys(models)), endpoint=request.endpoint, key=receipt.get("key")
+    ).bound(request)
     before = _recorded(receipt)
     found: dict[str, Finding | None] = {}
     for side, passages in ((Side.INPUT, request.passages), (Side.OUTPUT, answer)):

@@ -203,12 +203,23 @@ class Gateway:
         if http.method == "OPTIONS" and receipt.cors:
             receipt.decision, receipt.status = "released", 204
             return web.Response(status=204, headers={**receipt.headers(), **PREFLIGHT})
+        if self.house.keys:
+            self._admit(http, receipt)
         handler = self._routes.get((http.method, path))
         if handler is None and http.method == "GET" and path.startswith(f"{MODELS.path}/"):
             handler = self._models
         if handler is None:
             raise self._unserved(http.method, path)
         return await handler(http, receipt)
+
+    def _admit(self, http: web.BaseRequest, receipt: Receipt) -> None:
+        """Whose key came with the request. Raises BadRequest."""
+        kind, _, presented = http.headers.get("Authorization", "").partition(" ")
+        key = self.house.key(presented.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            words = "The API key is not one of this gateway." if presented else "Send an API key as a bearer token."
+            raise BadRequest(words, status=401, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+        receipt.key = key.name
 
     def _unserved(self, method: str, path: str) -> BadRequest:
         if path in self._paths:
@@ -251,12 +262,15 @@ class Gateway:
         if receipt.texts is not None:
             receipt.texts.asked(request)
         receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
+        if not self._may(receipt)(request.model):
+            raise _no_model(request.model)
         if endpoint is MODERATIONS and request.model.startswith(OWN):
             return await self._moderate(request, receipt)
         if (fan := self.house.fans.get(request.model)) is not None:
             return await self._fan_out(http, endpoint, request, fan, receipt)
         route = self._route(request.model)
-        planned = plan(self.policies, models=(request.model, route.model), endpoint=request.endpoint).bound(request)
+        names = (request.model, route.model)
+        planned = plan(self.policies, models=names, endpoint=request.endpoint, key=receipt.key).bound(request)
         receipt.policies = planned.policies
         return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
 
@@ -269,7 +283,7 @@ class Gateway:
             (model, route.model) for model in fan.strategy.models().values() if (route := self.house.route(model))
         ]
         names = dict.fromkeys([request.model, *(name for pair in routes for name in pair)])
-        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint).bound(request)
+        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint, key=receipt.key).bound(request)
         receipt.policies = planned.policies
         longest = max((upstream.timeout.total for upstream in self.house.upstreams.values()), default=0.0)
 
@@ -360,7 +374,8 @@ class Gateway:
         path = _plain_path(http.rel_url.raw_path)
         name = models.wanted(path) if path != MODELS.path else None
         receipt.endpoint, receipt.model = MODELS.name, name or ""
-        endpoint = models.Listed(self.house.names, name)
+        may = self._may(receipt)
+        endpoint = models.Listed(self.house.names, name, may)
         upstream = self.house.default_upstream
         if upstream is None or name in self.house.names:
             receipt.decision, receipt.status = "released", 200
@@ -368,7 +383,7 @@ class Gateway:
             return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
         self._doors.look()
         await self._doors.enter(receipt)
-        planned = plan(self.policies, models=("",), endpoint=MODELS.name)
+        planned = plan(self.policies, models=("",), endpoint=MODELS.name, key=receipt.key)
         receipt.policies = planned.policies
         route = Route(upstream, "")
         return await self._exchange(http, endpoint, endpoint.ask(), route=route, planned=planned, receipt=receipt)
@@ -422,16 +437,22 @@ class Gateway:
             raise asyncio.CancelledError
         return release.response
 
+    def _may(self, receipt: Receipt) -> Callable[[str], bool]:
+        """Whether the client's key is for a model; without keys everybody may ask every model."""
+        key = next((key for key in self.house.keys if key.name == receipt.key), None)
+        return key.may_ask if key is not None else lambda _model: True
+
     def _route(self, model: str) -> Route:
         route = self.house.route(model)
         if route is None:
-            raise BadRequest(
-                f"The model {model[:100]!r} does not exist here." if model else "The request names no 'model'.",
-                status=404,
-                code="model_not_found",
-                param="model",
-            )
+            raise _no_model(model)
         return route
+
+
+def _no_model(model: str) -> BadRequest:
+    """The same words for a model that is not there and one that the client's key is not for."""
+    words = f"The model {model[:100]!r} does not exist here." if model else "The request names no 'model'."
+    return BadRequest(words, status=404, code="model_not_found", param="model")
 
 
 def _json(document: Any, receipt: Receipt, status: int = 200) -> web.Response:

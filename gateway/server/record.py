@@ -139,6 +139,7 @@ class Receipt:
     endpoint: str = ""
     model: str = ""
     stream: bool = False
+    key: str | None = None  # the name of the client's key
     policies: tuple[str, ...] = ()
     cors: Mapping[str, str] = field(default_factory=dict)  # headers for a web page's origin
     unread: list[str] = field(default_factory=list)  # parts that hold something which no check could read
@@ -225,6 +226,8 @@ class Receipt:
             "checks": [look.line(self.started) for look in self.looks],
             "calls": [self._call(call) for call in self.calls],
         }
+        if self.key is not None:
+            said["key"] = self.key
         if self.why:
             said["why"] = self.why
         if self.queued:

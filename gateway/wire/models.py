@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import unquote
 
 from gateway.core.terms import Document, Request
@@ -46,9 +47,11 @@ class Models(Endpoint):
 class Listed(Models):
     """The upstream's list as one client gets it: behind the house's own names, or one model of it."""
 
-    def __init__(self, own: tuple[str, ...], name: str | None) -> None:
+    def __init__(self, own: tuple[str, ...], name: str | None, may: Callable[[str], bool] = lambda _name: True) -> None:
+        """`may`: whether the client may ask this model."""
         self._own = own
         self._name = name
+        self._may = may
 
     def for_client(self, request: Request, frame: Document) -> Document:
         return self.select(frame)
@@ -57,6 +60,7 @@ class Listed(Models):
         """The answer. Raises BadRequest when there is no such model."""
         data = theirs["data"] if theirs else []
         every: list[Document] = [*map(_model, self._own), *(m for m in data if m["id"] not in self._own)]
+        every = [one for one in every if self._may(one["id"])]
         if self._name is None:
             rest = {k: v for k, v in (theirs or {}).items() if k not in {"data", "object"}}
             return {"object": "list", "data": every, **rest}

@@ -38,6 +38,7 @@ def test_without_a_default_unknown_models_have_no_route(tmp_path):
     assert house.route("gpt-5") is None
 
 
+HASH, OTHER = "0" * 64, "1" * 64
 MISTAKES = [
     (GOOD, ":3:", "environment variable KEY is not set"),
     ("upstreams: {}", ":1:", "upstreams"),
@@ -53,7 +54,32 @@ MISTAKES = [
         ":2:14",
         "did you mean 'vllm'?",
     ),
-    ("upstreams: {a: {base_url: 'http://h'}}\nkeys: []", ":2:1", "'keys' is not available"),
+    ("upstreams: {a: {base_url: 'http://h'}}\nkeys: [{name: n, sha256: x}]", ":2:18", "sha256"),
+    (
+        f"upstreams: {{a: {{base_url: 'http://h'}}}}\nkeys: [{{name: n, sha256: '{HASH}', limits: {{}}}}]",
+        ":2",
+        "'limits' is not",
+    ),
+    (
+        f"upstreams: {{a: {{base_url: 'http://h'}}}}\nkeys: [{{name: n, sha256: '{HASH}', modles: [x]}}]",
+        ":2",
+        "did you mean 'models'",
+    ),
+    (
+        f"upstreams: {{a: {{base_url: 'http://h'}}}}\nkeys:\n  - {{name: n, sha256: '{HASH}'}}\n  - {{name: n, sha256: '{OTHER}'}}",
+        ":4:",
+        "with this name already",
+    ),
+    (
+        f"upstreams: {{a: {{base_url: 'http://h'}}}}\nkeys:\n  - {{name: n, sha256: '{HASH}'}}\n  - {{name: o, sha256: '{HASH}'}}",
+        ":4:",
+        "with this sha256 already",
+    ),
+    (
+        f"upstreams: {{a: {{base_url: 'http://h', api_key: passthrough}}}}\nkeys: [{{name: n, sha256: '{HASH}'}}]",
+        ":1:",
+        "cannot be passed through",
+    ),
     (
         "upstreams: {a: {base_url: 'http://h'}}\nmodels: {m: {upstream: a, model: x, fallbacks: [y]}}",
         ":2:37",

@@ -133,7 +133,6 @@ MISTAKES = [
         ":3:10: ",
         "brings a check of this name",
     ),
-    ("policy: p\nfor: {keys: [x]}\nchecks: {a: {use: keywords, words: [x]}}", ":2:7: ", "not available"),
     ("policy: p\nchecks: {a: &x {use: keywords, words: [x]}, b: *x}", ":2:13: ", "anchors and aliases"),
     ("policy: !!python/name:os.system p\nchecks: {}", ":1:9: ", "tags are not supported"),
     ("policy: [\n", ":2:1: ", "not valid YAML"),
@@ -268,3 +267,15 @@ def test_a_request_that_names_no_model_is_bound_by_every_policy(tmp_path):
     assert plan(policies, models=("", ""), endpoint="responses").watches
     assert plan(policies, models=("gpt-5",), endpoint="responses").watches
     assert not plan(policies, models=("other",), endpoint="responses").watches
+
+
+def test_a_policy_for_keys_that_nobody_has_cannot_act(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("policy: p\nfor: {keys: [supprt-web]}\nchecks: {a: {use: keywords, words: [x]}}")
+    load_policies(file)
+    load_policies(file, keys=["supprt-web"])
+    with pytest.raises(PolicyError, match=r"p.yaml:2:.*no key 'supprt-web', did you mean 'support-web'"):
+        load_policies(file, keys=["support-web", "other"])
+    file.write_text("policy: p\nfor: {keys: other-*}\nchecks: {a: {use: keywords, words: [x]}}")
+    with pytest.raises(PolicyError, match=r"p.yaml:2:"):
+        load_policies(file, keys=[])

@@ -1,0 +1,128 @@
+"""Clients' keys: who may ask which model, and which policies bind them."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.end_to_end.process import Fake, Gateway, Wire, ask, environment, plain_answer, send_json
+
+POLICIES = """
+policy: {name}
+for: {{keys: [{keys}]}}
+checks: {{words: {{use: keywords, words: [{word}], at: input, do: block}}}}
+"""
+HASHES = {name: hashlib.sha256(f"key-{name}".encode()).hexdigest() for name in ("web", "batch")}
+KEYS = f"keys:\n  - {{name: web, sha256: {HASHES['web']}, models: [small, 'gpt-*']}}\n  - {{name: batch, sha256: {HASHES['batch']}}}\n"
+
+
+async def answers(seen, writer):
+    if seen.head.startswith(b"GET"):
+        models = [{"id": name, "object": "model", "created": 1, "owned_by": "x"} for name in ("gpt-1", "other")]
+        await send_json(writer, {"object": "list", "data": models})
+    else:
+        await send_json(writer, plain_answer())
+
+
+@pytest.fixture
+async def house(tmp_path):
+    async with Fake(answers) as fake:
+        models = "models:\n  small: {upstream: up, model: m-1}\n  large: {upstream: up, model: m-2}\n"
+        (tmp_path / "policies").mkdir()
+        for name, keys, word in (("one", "web", "apple"), ("two", "'b*'", "pear"), ("all", "'*'", "plum")):
+            (tmp_path / "policies" / f"{name}.yaml").write_text(POLICIES.format(name=name, keys=keys, word=word))
+        with Gateway(tmp_path, fake.house + models + KEYS, policies=tmp_path / "policies") as gateway:
+            yield gateway, fake, tmp_path
+
+
+async def asked(gateway, key, text="hello", model="small", path="/v1/chat/completions"):
+    async with Wire(gateway.port) as wire:
+        head = b"" if key is None else f"authorization: Bearer {key}\r\n".encode()
+        await wire.post(ask(text, model=model), headers=head, path=path)
+        await wire.read()
+        return wire
+
+
+async def test_without_a_key_of_the_house_nothing_is_answered(house):
+    gateway, fake, _ = house
+    for key in (None, "", "key-other", HASHES["web"], "key-web key-web"):
+        for path in (
+            "/v1/chat/completions",
+            "/v1/responses",
+            "/v1/embeddings",
+            "/nothing",
+            "/beta/litellm_basic_guardrail_api",
+        ):
+            wire = await asked(gateway, key, path=path)
+            assert (wire.status, wire.error["code"]) == (401, "invalid_api_key"), (key, path)
+    assert not fake.seen
+    assert "key-other" not in gateway.log
+    async with Wire(gateway.port) as wire:
+        await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        await wire.read()
+    assert wire.status == 200
+
+
+async def test_a_key_is_for_its_models(house):
+    gateway, fake, _ = house
+    cases = [("web", "small", 200), ("web", "gpt-9", 200), ("web", "large", 404), ("batch", "large", 200)]
+    for name, model, status in cases:
+        assert (await asked(gateway, f"key-{name}", model=model)).status == status, (name, model)
+    not_there = (await asked(gateway, "key-web", model="large")).error
+    assert not_there["code"] == "model_not_found"
+    assert b"key-web" not in b"".join(seen.head for seen in fake.seen)  # the upstream gets its own
+    for name, listed in (("web", {"small", "gpt-1"}), ("batch", {"small", "large", "gpt-1", "other"})):
+        async with Wire(gateway.port) as wire:
+            head = (
+                f"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer key-{name}\r\n\r\n"
+            )
+            await wire.send(head.encode())
+            await wire.read()
+        assert {one["id"] for one in json.loads(wire.body)["data"]} == listed
+
+
+async def test_policies_bind_the_keys_that_they_are_for(house):
+    gateway, _, folder = house
+    for text, blocked in (("apple", {"web"}), ("pear", {"batch"}), ("plum", {"web", "batch"})):
+        for name in ("web", "batch"):
+            wire = await asked(gateway, f"key-{name}", text)
+            assert wire.status == (400 if name in blocked else 200), (text, name)
+    receipts = gateway.receipts(6)
+    assert {(r["key"], r["decision"]) for r in receipts} == {
+        (key, decision) for key in ("web", "batch") for decision in ("released", "blocked")
+    }
+    for key, bound in (("web", {"one", "all"}), ("batch", {"two", "all"})):
+        told = outrider(folder, "check", "--model", "small", "--key", key, "--json")
+        assert {version.partition("@")[0] for version in json.loads(told.stdout)["policies"]} == bound
+    told = outrider(folder, "check", "--key", "wob")
+    assert (told.returncode, told.stderr) == (2, "outrider.yaml has no key 'wob', did you mean 'web'?\n")
+
+
+def outrider(folder, *args):
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *args],
+        env=environment(policies=folder / "policies"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+async def test_a_key_that_was_made_can_be_used(tmp_path):
+    made = outrider(tmp_path, "keys", "mobile", "--models", "small,gpt-*")
+    assert made.returncode == 0
+    key = made.stdout.strip()
+    line = next(line for line in made.stderr.splitlines() if line.startswith("  - "))
+    assert key not in made.stderr
+    async with Fake(answers) as fake:
+        policy = POLICIES.format(name="p", keys="mobile", word="apple")
+        house = f"{fake.house}models: {{small: {{upstream: up, model: m}}}}\nkeys:\n{line}\n"
+        with Gateway(tmp_path, house, policy) as gateway:
+            assert (await asked(gateway, key)).status == 200
+            assert (await asked(gateway, key + "x")).status == 401
+            assert (await asked(gateway, key, model="large")).status == 404
+    assert outrider(tmp_path, "keys", "bad name").returncode == 2
