@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"warning: {trap}\n")
     known = [key.name for key in house.keys] if house else []
     if args.key is not None and args.key not in known:
-        sys.stderr.write(f"outrider.yaml has no key '{args.key}'{did_you_mean(args.key, known)}
-")
+        sys.stderr.write(f"outrider.yaml has no key '{args.key}'{did_you_mean(args.key, known)}\n")
         return 2
     planned = plan(policies, models=_names(args.model, house), endpoint=args.endpoint, key=args.key)
     rows = [_row(watch, planned, house) for watch in planned.watches]
