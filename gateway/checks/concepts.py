@@ -2,7 +2,8 @@
 
 A lexicon says which words and phrases are of which class. A window of a text is the set of its features: each
 class that occurs, and each pair and triple of classes near each other, in their order. A model is a weight for
-each feature; the score of a text is that of its worst window.
+each feature; the score of a text is that of its worst window, less a little for each e-fold of windows: more of
+them give more chances.
 """
 
 from __future__ import annotations
@@ -178,16 +179,17 @@ class Model:
     """A weight for each feature. Scores are from 0 to 1."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        """`data`: classes, triples, weights by the feature's name, bias, thresholds by false-positive rate."""
+        """`data`: classes, triples, weights by the feature's name, bias, length, thresholds by false-positive rate."""
         self.lexicon = Lexicon(data["classes"], data["triples"])
         self._weights = {self.lexicon.feature(name): float(weight) for name, weight in data["weights"].items()}
-        self._bias = float(data["bias"])
+        self._bias, self._length = float(data["bias"]), float(data["length"])
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
-        worst = self._bias + max(map(self._worst, readings(text)))
+        scores = [score for reading in readings(text) for score in self._each(reading)]
+        worst = self._bias + max(scores) - self._length * math.log(len(scores))
         return 1 / (1 + math.exp(-min(max(worst, -50.0), 50.0)))
 
-    def _worst(self, text: str) -> float:
+    def _each(self, text: str) -> list[float]:
         weights = self._weights
-        return max(sum(weights.get(feature, 0.0) for feature in window) for window in self.lexicon.windows(text))
+        return [sum([weights.get(feature, 0.0) for feature in window]) for window in self.lexicon.windows(text)]
