@@ -10,10 +10,10 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 LONGEST = 120  # characters of a value that are shown
-KEY = re.compile(
-    r"(?i)(^|[_-])(api_?key|authorization|credentials?|key_id|passw(or)?d|secret\w*|(?<!mask_)token|master_key|private_key|access_key)$"
-)
+KEY = re.compile(r"(?i)(authorization|credentials?|key|passw(or)?d|salt|secret\w*|(?<!mask_)token)$")
+USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address, with its password
 PLAIN = re.compile(r"[A-Za-z_][\w-]*\Z")
+HIDDEN = "(not shown)"
 REFERENCE = "os.environ/"  # how LiteLLM names a variable: the name may be shown
 
 
@@ -84,6 +84,14 @@ class Node:
 
     def number(self) -> float | None:
         return self.value if type(self.value) in {int, float} else None
+
+    def keys(self) -> list[Node]:
+        """What may be keys below it."""
+        return [
+            Node(self.account, path, value)
+            for path, value in self.account.open.items()
+            if path[: len(self.path)] == self.path and is_key(str(path[-1] if path else ""), value)
+        ]
 
     def take(self, check: str) -> None:
         """All of it that is open went into a check."""
@@ -167,5 +175,11 @@ def _hidden(name: str, value: Any) -> Any:
         return {str(key): _hidden(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_hidden(name, inner) for inner in value]
-    secret = KEY.search(name) and isinstance(value, str) and not value.startswith(REFERENCE)
-    return "(not shown)" if secret else value
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if is_key(name, value) else USER.sub(HIDDEN, value)
+
+
+def is_key(name: str, value: Any) -> bool:
+    """Whether a value is a key by the name of its setting, and not the name of a variable that holds one."""
+    return isinstance(value, str) and KEY.search(name) is not None and not value.startswith(REFERENCE)

@@ -416,13 +416,16 @@ def _webhook(found: Guardrail) -> None:
         return
     key, keyed = found.key()
     told = found.params["additional_provider_specific_params"]
-    more = {"parameters": told.value} if told.is_a(dict) and told.value else {}
+    for secret in (found_keys := told.keys()):
+        secret.leave(HIDDEN)
+    more = {"parameters": told.value} if told.is_a(dict) and told.value and not found_keys else {}
     base, _, path = url.partition("/beta/litellm_basic_guardrail_api")
     entry = {"use": "webhook", "url": base, **key, **more, "do": "redact"}
     if path:
         found.node.leave("its address goes on after the path of the contract")
         return
-    found.add(entry, *addressed, *keyed, *([told] if told.is_a(dict) else []))
+    found.add(entry, *addressed, *keyed, *([told] if told.is_a(dict) and not found_keys else []))
+    told.leave("it holds a key; see 'parameters', which may not")
     found.params["extra_headers"].leave("no header of a client is passed on to a service")
 
 

@@ -138,6 +138,48 @@ def test_litellm_tells_what_is_missing_and_shows_no_key():
     assert any("LAKERA_API_KEY" in need for need in made.needs)
 
 
+SECRET = "must-never-be-shown"
+KEYS = {
+    "environment_variables": {
+        "OPENAI_API_KEY": SECRET,
+        "SALT_KEY": SECRET,
+        "DATABASE_URL": f"postgres://me:{SECRET}@db/x",
+    },
+    "guardrails": [
+        {
+            "guardrail_name": "one",
+            "litellm_params": {
+                "guardrail": "generic_guardrail_api",
+                "mode": "pre_call",
+                "api_base": "http://127.0.0.1:9000",
+                "api_key": SECRET,
+                "additional_provider_specific_params": {"level": 3, "x-api-key": SECRET, "deep": [{"token": SECRET}]},
+            },
+        },
+        {
+            "guardrail_name": "two",
+            "litellm_params": {
+                "guardrail": "lakera_v2",
+                "mode": "pre_call",
+                "api_base": f"https://me:{SECRET}@lakera.example",
+                "headers": {"Authorization": SECRET},
+            },
+        },
+    ],
+}
+
+
+def test_no_key_is_shown_and_none_is_written():
+    made = imported(KEYS, "litellm", "p")
+    assert SECRET not in made.text + repr(made)
+    assert list(made.checks) == ["one"]
+    assert "parameters" not in entries(made)["one"]
+    where = told(made)
+    assert "environment" in where["guardrails[0].litellm_params.api_key"]
+    assert "guardrails[0].litellm_params.additional_provider_specific_params.x-api-key" in where
+    assert any(place.startswith("guardrails[1]") for place in where)
+
+
 def test_nemo_flows_in_their_order_with_their_prompts():
     made = imported(example("nemo"), "nemo", "p")
     found = entries(made)
