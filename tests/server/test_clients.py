@@ -357,6 +357,24 @@ async def test_an_end_that_does_not_come_is_not_waited_for(own, monkeypatch):
         await ends(lambda: upstream.closed == {0})
 
 
+async def test_an_end_that_is_far_off_is_not_waited_for(own, monkeypatch):
+    monkeypatch.setattr("gateway.server.connection.LINGER", 60)
+    async with Rough([Play([answer(b"x" * 30_000_000)])]) as upstream:
+        found = await own.send(asks(upstream.url), time.monotonic() + 20)
+        found.release()
+        await ends(lambda: upstream.closed == {0})
+
+
+async def test_an_answer_that_was_read_and_refused_leaves_a_good_connection(client):
+    async with Rough([Play([answer(b"no", b"500 Oops")]), Play([answer(b"two")])]) as upstream:
+        found = await client.send(asks(upstream.url), time.monotonic() + 20)
+        while await found.read(time.monotonic() + 20):
+            pass
+        found.close()
+        assert await call(client, upstream.url) == (200, b"two")
+        assert upstream.connections == 1
+
+
 @pytest.mark.parametrize("good", [answer(b"hi"), in_chunks(b"hi"), OK + b"content-length: 9\r\n\r\nhi"])
 async def test_a_call_leaves_nothing_for_the_garbage_collector(own, good):
     """Kept, closed or left: what is left over in circles is no answer, and no body is kept by one."""

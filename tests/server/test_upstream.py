@@ -3,9 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from gateway.config.model import UpstreamSettings
+from gateway.config.model import House, UpstreamSettings
+from gateway.server.lean import LeanClient
+from gateway.server.stock import StockClient
 from gateway.server.upstream import HttpUpstream, RetryBudget, refusal
+from gateway.server.upstreams import make_upstreams
 
 
 def test_retries_are_a_fifth_of_the_traffic():
@@ -68,3 +72,18 @@ def test_headers_are_built_and_never_carry_a_control_character():
     assert "idempotency-key" not in sent
     assert sent["traceparent"] == "00-1"
     assert not {"cookie", "openai-project"} & set(sent)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [({}, LeanClient), ({"client": "lean"}, LeanClient), ({"client": "aiohttp"}, StockClient)]
+)
+async def test_an_upstream_is_called_by_the_client_that_it_names(said, kind):
+    house = House(upstreams={"up": UpstreamSettings(base_url="http://h/v1", **said)})
+    upstream = make_upstreams(house)["up"]
+    assert type(upstream._client) is kind
+    await upstream.close()
+
+
+def test_there_is_no_third_client():
+    with pytest.raises(ValidationError, match="'lean' or 'aiohttp'"):
+        UpstreamSettings(base_url="http://h/v1", client="curl")

@@ -139,7 +139,9 @@ def test_what_is_refused(data):
     assert got == b""
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 200 OK\ncontent-length: 2\n\nhi", OK + b"a: b\n\nhi\r\n\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 204 No Content\n\n", b"HTTP/1.1 200 OK\ncontent-length: 2\n\nhi", OK + b"a: b\n\nhi\r\n\r\n"]
+)
 def test_a_parser_that_sees_another_end_of_a_head_than_we_do_is_not_believed(data):
     found = Answer()
     found._parser.set_dangerous_leniencies(lenient_headers=True, lenient_optional_cr_before_lf=True)
