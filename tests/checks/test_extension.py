@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,15 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "outrider-shouting"
 POLICY = "policy: manners\nchecks:\n  loud: {use: shouting, share: 0.8, at: input}\n"
 
 
-@pytest.fixture
-def installed(tmp_path):
-    """What an installer makes of the package: its module, and the entry points beside it."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
-    site, points = tmp_path / "site", project["project"]["entry-points"]
-    told = site / "outrider_shouting-0.1.0.dist-info"
-    told.mkdir(parents=True)
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: outrider-shouting\nVersion: 0.1.0\n")
-    lines = [
-        line for group, named in points.items() for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))
-    ]
-    (told / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    for name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
-        shutil.copy(EXAMPLE / name, site)
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package as pip builds and installs it, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("package")
+    source, site = shutil.copytree(EXAMPLE, folder / "source"), folder / "site"
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target", site]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *options, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
     return site
 
 
