@@ -40,10 +40,14 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/streams.py
 
-# Each of these by itself: the overlap on the scripted upstream, fan-out, the clients of upstreams, where the CPU goes.
+# Each of these by itself: the overlap on the scripted upstream, fan-out, overload, two workers, 200,000
+# requests, the clients of upstreams, where the CPU goes.
 bench-more: $(STAMP)
 	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fanout.py
+	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/clients.py
 	$(BIN)/python benchmarks/profiled.py
 

@@ -10,12 +10,14 @@ is asked on a timetable at several times that rate. A request is late from the m
 from __future__ import annotations
 
 import argparse
+import asyncio
 import math
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "compare"))
@@ -23,10 +25,18 @@ sys.path.insert(0, str(Path(__file__).parent / "compare"))
 import orjson
 import uvloop
 from load import NUMBER, Connection, Load
-from stand import BASELINE, LOAD_CORE, Stand, outrider
+from stand import BASELINE, LOAD_CORE, Stand, cpu, outrider
 
 MOST = 1000  # connections
 QUEUE_WAIT = 100  # ms
+
+
+class Late(Connection):
+    """Knows when it has sent, which on a busy machine is later than it should."""
+
+    def ask(self, due: float) -> None:
+        self.sent = perf_counter()
+        super().ask(due)
 
 
 class Sorted(Load):
@@ -36,8 +46,14 @@ class Sorted(Load):
         messages = [{"role": "user", "content": NUMBER.decode() + "x" * 900}]
         super().__init__(url, {"model": model, "messages": messages}, [], {200, 503})
         self.by_status: defaultdict[int, list[float]] = defaultdict(list)
+        self.late: list[float] = []
+
+    async def _connect(self) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: Late(self), self._host, self._port)
+        return connection
 
     def answered(self, connection: Connection, status: int) -> None:
+        self.late.append(connection.sent - connection.due)
         before = len(self.times)
         super().answered(connection, status)
         if len(self.times) > before:
@@ -48,7 +64,7 @@ async def load(url: str, model: str, rate: float, seconds: float) -> None:
     """One run, in a process of its own."""
     one = Sorted(url, model)
     await one.paced(rate, seconds, MOST)
-    told = {"200": one.by_status[200], "503": one.by_status[503], "wrong": sum(one.wrong.values())}
+    told = {"200": one.by_status[200], "503": one.by_status[503], "wrong": sum(one.wrong.values()), "late": one.late}
     sys.stdout.buffer.write(orjson.dumps(told))
 
 
@@ -81,10 +97,13 @@ def main(args: argparse.Namespace) -> None:
             }
             stand.start(gateway)
             print(f"{capacity:.0f} requests a second; {places} places; a model of {args.delay} ms\n")
-            print("| load | let in, 1/s | p50, ms | p99, ms | 503 | their p50, ms | p99, ms | lost |")
-            print("|---|---:|---:|---:|---:|---:|---:|---:|")
+            print(
+                "| load | let in, 1/s | p50, ms | p99, ms | 503 | their p50, ms | p99, ms | load late, p50, ms | lost | CPU, % |"
+            )
+            print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
             url = f"{gateway.url}/v1/chat/completions"
             for share in map(float, args.shares.split(",")):
+                before, began = cpu(gateway), perf_counter()
                 told = asked(url, f"plain-d{args.delay}-b700", share * capacity, args.seconds)
                 good, shed = told["200"], told["503"]
                 cells = [
@@ -94,7 +113,13 @@ def main(args: argparse.Namespace) -> None:
                     percentile(good, 0.99),
                 ]
                 cells += [f"{100 * len(shed) / max(1, len(good) + len(shed)):.0f} %"]
-                cells += [percentile(shed, 0.5), percentile(shed, 0.99), str(told["wrong"])]
+                cells += [
+                    percentile(shed, 0.5),
+                    percentile(shed, 0.99),
+                    percentile(told["late"], 0.5),
+                    str(told["wrong"]),
+                ]
+                cells.append(f"{100 * (cpu(gateway) - before) / (perf_counter() - began):.0f}")
                 print(f"| {' | '.join(cells)} |", flush=True)
         finally:
             stand.close()

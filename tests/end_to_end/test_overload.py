@@ -120,6 +120,7 @@ async def test_a_connection_that_was_sent_away_is_served_when_there_is_a_place(t
                 held.go.set()
                 await first.read()
                 for wire in (second, pieces):
+                    await settled(admin, "outrider_admitted", 0)
                     wire.data = b""
                     await wire.send(whole)
                     await wire.read(b"All is well.")
