@@ -6,6 +6,7 @@ The line is also what a worker lives by: when it breaks, nobody looks after the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -95,9 +96,10 @@ class Siblings:
 
     async def _listen(self, reader: asyncio.StreamReader, gateway: Gateway) -> None:
         unpacking = Unpacking()
-        while data := await reader.read(65_536):
-            for message in unpacking.feed(data):
-                self._take(message, gateway)
+        with contextlib.suppress(ConnectionError):  # killed, with something unread
+            while data := await reader.read(65_536):
+                for message in unpacking.feed(data):
+                    self._take(message, gateway)
 
     def _take(self, message: Message, gateway: Gateway) -> None:
         if message["is"] == "tell":
