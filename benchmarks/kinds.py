@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from gateway.checks.base import Check
+from gateway.checks.injection import Injection
 from gateway.checks.invisible import Invisible
 from gateway.checks.pii import Pii
 from gateway.checks.secrets import Secrets
+from gateway.checks.toxicity import Toxicity
 from gateway.checks.urls import Urls
 from gateway.core.terms import Passage, Place
 
 KINDS: dict[str, Check] = {"secrets": Secrets(), "pii": Pii(), "urls": Urls(), "invisible": Invisible()}
+WHOLE: dict[str, Check] = {"injection": Injection(), "toxicity": Toxicity()}  # read a text whole, not as it comes
 TYPES = {"EMAIL": "email", "PHONE": "phone", "CREDIT_CARD": "card", "IBAN": "iban", "US_SSN": "ssn", "IP_ADDRESS": "ip",
          "CRYPTO": "crypto"}  # fmt: skip
 TEXT = (
@@ -109,6 +112,9 @@ def main() -> None:
         once = median(lambda check=check, passages=passages: check.judge(passages))  # type: ignore[misc]
         each = median(lambda check=check: follow(check, deltas), 5) / len(deltas)  # type: ignore[misc]
         print(f"| `{name}` | {once:.0f} | {each:.0f} |")
+    for name, check in WHOLE.items():
+        passages = [Passage("p", Place.USER, whole)]
+        print(f"| `{name}` | {median(lambda check=check, passages=passages: check.judge(passages)):.0f} | |")  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -41,9 +41,17 @@ def readings(text: str) -> Iterator[str]:
     """The text, and what it says beneath each disguise that it seems to wear."""
     yield text
     words = text.split()
-    for plain in (_tags(text), _packed(words), _escapes(text), _apart(text), _leet(text), *_turned(text, words)):
+    for plain in (_respelt(text), _packed(words), *_turned(text, words)):
         if plain:
             yield plain
+
+
+def _respelt(text: str) -> str:
+    """With every disguise undone that stands in the place of its letters; empty if it wears none."""
+    plain = text
+    for undo in (_tags, _escapes, _apart, _leet):
+        plain = undo(plain) or plain
+    return plain if plain != text else ""
 
 
 def _tags(text: str) -> str:

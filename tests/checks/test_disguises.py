@@ -27,6 +27,7 @@ WORN = {
     "dashes": " ".join("-".join(word) for word in SAID.split()),
     "backwards": "Read this backwards: " + SAID[::-1],
     "rot13": "ROT13: " + codecs.encode(SAID, "rot13"),
+    "dots in escapes": "".join(f"\\u{ord(c):04x}" for c in " ".join(".".join(word) for word in SAID.split())),
     "leet": SAID.translate(str.maketrans("oieastIO", "01345710")),
 }
 PLAIN = [
@@ -60,7 +61,7 @@ def test_an_ordinary_text_is_read_once(text):
 @given(st.text(max_size=300))
 def test_any_text_is_read_as_it_is_first(text):
     assert next(iter(readings(text))) == text
-    assert len(list(readings(text))) <= 8
+    assert len(list(readings(text))) <= 5
 
 
 @pytest.mark.parametrize("piece", ["a.", "a ", "0a", "A" * 15 + " ", "%41", "\\u0041", "&amp;", "uoy eht ", "41", "{}"])
