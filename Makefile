@@ -37,6 +37,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/compare --plots docs/plots
 	$(BIN)/python benchmarks/holdback.py
 	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/micro.py
 	$(BIN)/python benchmarks/kinds.py
 	$(BIN)/python benchmarks/streams.py
 
