@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"outrider {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS:  # a server need not carry the other tools
+    for name in (
+        words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
+    ):  # a server need not carry the other tools
         module = import_module(f"gateway.cli.{COMMANDS[name]}")
         said = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=said, description=said)
