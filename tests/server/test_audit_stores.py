@@ -76,6 +76,17 @@ def test_half_a_surrogate_pair_is_escaped_and_loses_nothing(url):
     store.close()
 
 
+def test_a_name_that_an_engine_does_not_take_stops_nobody(url):
+    """Clients choose the name of a model."""
+    store = open_store(url)
+    for name in ("a\0b", "\ud800", "\0", "x" * 200):
+        store.append([entry(receipt(0, model=name))])
+    assert next(json.loads(kept.body)["model"] for kept in store.read(Selection())) == "a\0b"
+    assert len(ids(store, model="a\0b")) == 1 or url.startswith("jsonl")
+    assert verified(store).flaws == []
+    store.close()
+
+
 def test_several_writers_make_one_chain(url):
     open_store(url).close()
 

@@ -131,6 +131,24 @@ async def test_what_there_is_no_room_for_is_counted_and_the_chain_says_so(monkey
     assert [one["lost"] for one in store.kept if one["decision"] == "lost"] == [7]
 
 
+async def test_what_cannot_be_written_ever_is_lost_and_told_and_stops_nobody():
+    store = Memory()
+    real = store.append
+
+    def append(entries):
+        if any(one.id == "bad" for one in entries):
+            raise ValueError("cannot be written")
+        real(entries)
+
+    store.append = append
+    async with Running(store, strict=True, on_error="refuse") as running:
+        assert await running.keeper.kept(receipt("bad")) is False
+        assert await running.keeper.kept(receipt("good")) is True
+    assert store.ids == ["good"]
+    assert running.counted["lost"] == 1
+    assert [one["lost"] for one in store.kept if one["decision"] == "lost"] == [1]
+
+
 async def test_what_cannot_be_written_at_the_end_is_counted(monkeypatch):
     store = Memory()
     store.down = True

@@ -148,19 +148,32 @@ class Keeper:
         except StoreError as error:
             self._failed(str(error), group)
             return False
+        except Exception as error:  # ours: what cannot be written now cannot be written ever, and may not stop the rest
+            log.exception("receipts_not_writable", count=len(group))
+            self._drop(group, StoreError(type(error).__name__))
+            self._lost += len(group)
+            self._counted("lost", len(group))
+            return True
         self._lost -= lost
-        for one in group:
-            self._waiting.popleft()
-            self._bytes -= len(one.entry.body)
-            if one.kept is not None and not one.kept.done():
-                one.kept.set_result(None)
-        if not self._waiting and self._until is None:
-            self._came.clear()
+        self._drop(group, None)
         if self.failing:
             log.info("receipts_kept_again", lost=lost)
             self.failing = ""
         self._counted("kept", len(group))
         return True
+
+    def _drop(self, group: list[_Waiting], error: StoreError | None) -> None:
+        """They wait no more."""
+        for one in group:
+            self._waiting.popleft()
+            self._bytes -= len(one.entry.body)
+            if one.kept is not None and not one.kept.done():
+                if error is None:
+                    one.kept.set_result(None)
+                else:
+                    one.kept.set_exception(error)
+        if not self._waiting and self._until is None:
+            self._came.clear()
 
     def _failed(self, why: str, group: list[_Waiting]) -> None:
         if not self.failing:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from gateway.core.chain import GENESIS, Chain, Kept, Link
-from gateway.server.audit.store import Entry, Selection, StoreError
+from gateway.server.audit.store import Entry, Selection, StoreError, searchable
 
 PRUNED_AT_ONCE = 5000  # receipts of one transaction, so that nobody waits long
 
@@ -115,7 +115,7 @@ def condition(selection: Selection) -> tuple[str, list[Any]]:
         "at < ?": selection.until,
         "id = ?": selection.id or None,
         "endpoint = ?": selection.endpoint or None,
-        "model = ?": selection.model or None,
+        "model = ?": searchable(selection.model) or None,
         "decision = ?": selection.decision or None,
     }
     said = {words: value for words, value in wanted.items() if value is not None}

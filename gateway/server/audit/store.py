@@ -82,14 +82,15 @@ class Store(Protocol):
 
 def entry(receipt: dict[str, Any]) -> Entry:
     """A receipt as it goes into a store. What is not JSON (half a surrogate pair) is escaped, never lost."""
-    return Entry(
-        moment(receipt),
-        str(receipt.get("id", "")),
-        str(receipt.get("endpoint", "")),
-        str(receipt.get("model", "")),
-        str(receipt.get("decision", "")),
-        dumped(receipt),
+    name, endpoint, model, decision = (
+        searchable(str(receipt.get(field, ""))) for field in ("id", "endpoint", "model", "decision")
     )
+    return Entry(moment(receipt), name, endpoint, model, decision, dumped(receipt))
+
+
+def searchable(text: str) -> str:
+    """A text that every engine takes: a client chooses a model's name, and one that cannot be kept would stop them all."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
 
 
 def dumped(receipt: dict[str, Any]) -> bytes:
