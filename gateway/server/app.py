@@ -126,7 +126,8 @@ class Gateway:
                 cut(http)
                 raise asyncio.CancelledError from None
             receipt.status = 500
-            return _refusal(BadRequest("The gateway failed.", status=500, kind="server_error"), receipt)
+            failed = _refusal(BadRequest("The gateway failed.", status=500, kind="server_error"), receipt)
+            return await self._end(http, failed, receipt)
         finally:
             self.in_flight -= 1
             self._doors.leave(receipt)

@@ -1,6 +1,6 @@
 """One receipt for each request, whatever happens to it: what ran, what it found, when, and why.
 
-A receipt never holds text of the exchange. All times are seconds on the monotonic clock.
+A receipt holds no text of the exchange, unless the operator wants it kept (`texts.py`). All times are seconds on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ class Receipt:
             if not look.watch.rewrites or look.finding.stuck
             for path in look.finding.judgement.paths
         }
-        return {**lines, "texts": self.texts.lines(found)}
+        return {**lines, "texts": self.texts.lines(found, asked=bool(self.calls))}
 
     def _shadow(self) -> dict[str, Any] | None:
         """What would have come of it if the checks that only look on had their say."""
@@ -310,11 +310,16 @@ class Receipt:
         said |= self.fanout_headers
         if self.policies:
             said["x-outrider-policy"] = ", ".join(self.policies)
-        if self.looks:
-            said["x-outrider-checks"] = ", ".join(_short(look) for look in self.looks)
-        if self.looks or self.calls:
+        looks = self._seen()
+        if looks:
+            said["x-outrider-checks"] = ", ".join(_short(look) for look in looks)
+        if looks or self.calls:
             said["server-timing"] = self._server_timing()
         return said
+
+    def _seen(self) -> list[Look]:
+        """What a client may know of: not of those who only look on."""
+        return [look for look in self.looks if not look.watch.shadow]
 
     def upstream_headers(self) -> dict[str, str]:
         """What the upstream's own headers told; only beside its released answer, which they were cleared with."""
@@ -322,7 +327,7 @@ class Receipt:
 
     def _server_timing(self) -> str:
         now = time.monotonic()
-        checks = sum(b - a for a, b in _merged([(k.started, k.ended or now) for k in self.looks]))
+        checks = sum(b - a for a, b in _merged([(k.started, k.ended or now) for k in self._seen()]))
         calls = sum(b - a for a, b in _merged([(c.started, c.ended or now) for c in self.calls]))
         return f"checks;dur={_ms(checks)}, upstream;dur={_ms(calls)}, hidden;dur={_ms(self.hidden())}"
 

@@ -23,7 +23,7 @@ class Texts:
 
     `full` and `hashed`: the question as it came, the answer as the model said it. `redacted`: both as they were
     passed on, with the placeholders in the place of what they stand for; a text in which a check found something
-    that was not cut out is withheld.
+    that was not cut out is withheld, and so is a question that no upstream was asked.
     """
 
     def __init__(self, mode: Mode, key: bytes) -> None:
@@ -68,8 +68,10 @@ class Texts:
         if text:
             self._answer.setdefault(piece.channel, (str(piece.place), []))[1].append(text)
 
-    def lines(self, found: Collection[str]) -> dict[str, Any]:
+    def lines(self, found: Collection[str], *, asked: bool) -> dict[str, Any]:
         """As a receipt tells them. `found`: the paths in which something was found that was not cut out.
+
+        `asked`: an upstream was; what nobody was asked was not rewritten for anybody, so redacted it is withheld.
 
         In full also the rest of the request (its parameters, its tools), for checks that look at those.
         """
@@ -81,7 +83,8 @@ class Texts:
             if self._mode != "redacted" or passage.origin is None:
                 text = passage.text[:left]
                 left -= len(text)
-                told["input"].append(self._told(passage.path, str(passage.place), text, found))
+                withheld = found if asked else [passage.path]
+                told["input"].append(self._told(passage.path, str(passage.place), text, withheld))
         for channel, (place, parts) in self._answer.items():
             told["output"].append(self._told(channel, place, "".join(parts), found))
         return told

@@ -1,14 +1,12 @@
 """`outrider replay`: kept traffic under other policies, from a store or a file, on one machine or a cluster."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from gateway.policy.load import load_policies
 from gateway.policy.replayed import NoText, Tally, replayed
-from tests.end_to_end.process import Fake, Gateway, Wire, ask, environment, plain_answer, send_json
+from tests.end_to_end.process import Fake, Gateway, Wire, ask, outrider, plain_answer, send_json
 
 OLD = """
 policy: p
@@ -17,19 +15,6 @@ checks:
   judge: {use: judge, model: m, question: 'Is it bad?', at: input, do: block, on_error: allow, timeout: 1s}
 """
 NEW = OLD.replace("[apple]", "[pear]")
-
-
-def outrider(folder, *args, **settings):
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "replay", *map(str, args)],
-        env=environment(**settings),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 async def says(seen, writer):
@@ -70,14 +55,14 @@ STORE = "sqlite:///outrider.db"
 
 
 def test_the_same_policies_change_nothing(folder):
-    status, said, errors = outrider(folder, STORE, "--policies", "same")
+    status, said, errors = outrider(folder, "replay", STORE, "--policies", "same")
     assert (status, errors) == (0, "")
     assert "5 requests under p@" in said
     assert "0 would have ended otherwise" in said
 
 
 def test_other_policies_tell_what_they_would_change_by_check_and_with_examples(folder):
-    status, said, errors = outrider(folder, STORE, "--policies", "new", "--json")
+    status, said, errors = outrider(folder, "replay", STORE, "--policies", "new", "--json")
     assert (status, errors) == (1, "")
     told = json.loads(said)
     assert (told["requests"], told["changed"]) == (5, 2)
@@ -91,16 +76,15 @@ def test_other_policies_tell_what_they_would_change_by_check_and_with_examples(f
     assert words["new_ids"] == told["changes"]["pass -> block"]["ids"]
     judge = rows["p.judge/input"]  # from the record, but for the request that it never saw
     assert (judge["hits_before"], judge["hits_now"], judge["unknown"]) == (1, 1, 1)
-    status, said, _ = outrider(folder, STORE, "--policies", "new")
+    status, said, _ = outrider(folder, "replay", STORE, "--policies", "new")
     assert "pass -> block: 1" in said
     assert "--live asks them" in said
 
 
 def test_an_exported_file_says_the_same_as_the_store(folder):
-    export = [sys.executable, "-m", "gateway", "audit", "export", "--out", "r.jsonl"]
-    subprocess.run(export, env=environment(), cwd=folder, check=True, timeout=60)
-    from_store = outrider(folder, STORE, "--policies", "new", "--json")
-    assert outrider(folder, "r.jsonl", "--policies", "new", "--json") == from_store
+    assert outrider(folder, "audit", "export", "--out", "r.jsonl")[0] == 0
+    from_store = outrider(folder, "replay", STORE, "--policies", "new", "--json")
+    assert outrider(folder, "replay", "r.jsonl", "--policies", "new", "--json") == from_store
 
 
 async def test_live_asks_the_models_again(folder):
@@ -109,7 +93,7 @@ async def test_live_asks_the_models_again(folder):
     async with Fake(says) as fake:
         (folder / "live.yaml").write_text(fake.house)
         args = (STORE, "--policies", "new", "--json", "--live")
-        status, said, errors = await asyncio.to_thread(outrider, folder, *args, config="live.yaml")
+        status, said, errors = await asyncio.to_thread(outrider, folder, "replay", *args, config="live.yaml")
         assert (status, errors) == (1, "")
         assert len(fake.seen) == 5
     judge = next(row for row in json.loads(said)["checks"] if row["check"] == "p.judge/input")
@@ -120,8 +104,8 @@ def test_a_cluster_comes_to_the_same(folder):
     rows = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
     many = [{**row, "id": f"{row['id']}-{n}"} for n in range(150) for row in rows]
     (folder / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in many))
-    alone = outrider(folder, "many.jsonl", "--policies", "new", "--json")
-    spread = outrider(folder, "many.jsonl", "--policies", "new", "--json", "--ray", "local")
+    alone = outrider(folder, "replay", "many.jsonl", "--policies", "new", "--json")
+    spread = outrider(folder, "replay", "many.jsonl", "--policies", "new", "--json", "--ray", "local")
     assert json.loads(alone[1])["requests"] == 750
     assert (spread[0], spread[1]) == (alone[0], alone[1]), spread[2]
 
@@ -162,6 +146,6 @@ def test_a_receipt_without_its_texts_is_counted_and_not_played(folder, texts):
     ],
 )
 def test_what_cannot_be_used_is_told(folder, args, said):
-    status, _, errors = outrider(folder, *args)
+    status, _, errors = outrider(folder, "replay", *args)
     assert status == 2
     assert said in errors

@@ -94,6 +94,20 @@ class Gateway:
             time.sleep(0.02)
 
 
+def outrider(folder, *args, **settings):
+    """A command as a user runs it: exit status, output, errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *map(str, args)],
+        env=environment(**settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 @dataclass
 class Seen:
     """One request that reached the upstream."""

@@ -4,8 +4,6 @@ import asyncio
 import json
 import resource
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,8 +15,9 @@ from tests.end_to_end.process import (
     ask,
     begin_stream,
     chunk,
-    environment,
+    end_stream,
     event,
+    outrider,
     plain_answer,
     send_json,
     send_part,
@@ -34,20 +33,6 @@ async def answers(seen, writer):
         await stream_all(writer, chunk({"content": "All is well."}), chunk(finish="stop"))
     else:
         await send_json(writer, plain_answer())
-
-
-def outrider(folder, *args, **settings):
-    """A command as a user runs it: exit status, output, errors."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", *args],
-        env=environment(**settings),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def kept(folder, url="", **settings):
@@ -98,10 +83,18 @@ async def under_load(gateway, seconds, after):
     return found, at
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "jsonl", "postgresql"])
 @pytest.mark.parametrize(("durability", "promise"), [("strict", 0.0), ("relaxed", 1.0)])
-async def test_kill_9_loses_nothing_that_was_promised(tmp_path, durability, promise, kind):
+async def test_kill_9_loses_nothing_that_was_promised(request, tmp_path, durability, promise, kind):
     url = f"{kind}:///kept/receipts.{kind}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres").url  # of both turns: one chain goes through them
     settings = {"audit_url": url, "audit_durability": durability}
     async with Fake(answers) as fake:
         gateway = Gateway(tmp_path, fake.house, FLAG, **settings)
@@ -275,6 +268,79 @@ async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode, stream):
             assert not any(word in stored for word in ("code-12", "code-13", "code-77", "Bob", "poison"))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_redacted_keeps_nothing_of_a_question_that_was_not_rewritten(tmp_path, stream):
+    """One text holds what is cut out, another what blocks before anything was cut."""
+    async with Fake(answers) as fake:
+        with Gateway(tmp_path, fake.house, REDACT, audit_text="redacted") as gateway:
+            messages = [{"role": "system", "content": "code-12 of Bobby"}, {"role": "user", "content": "poison"}]
+            for document in (
+                {"model": "m", "stream": stream, "messages": messages},
+                {"model": "outrider/p", "input": ["code-13 of Bobby"]},
+            ):
+                async with Wire(gateway.port) as wire:
+                    await wire.post(
+                        document, path="/v1/chat/completions" if "messages" in document else "/v1/moderations"
+                    )
+                    await wire.read()
+        assert not fake.seen
+    stored = kept(tmp_path)
+    assert len(stored) == 2
+    assert all(text["text"] == "[withheld]" for one in stored for text in one["texts"]["input"])
+    assert all(one["texts"]["input"] for one in stored)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_shadow_changes_no_byte_and_is_asked_after_the_answer(tmp_path, stream):
+    """With the check that looks on, and without: the same head and the same body, but for ids, versions and times."""
+    policy = """
+policy: p
+checks:
+  words: {{use: keywords, words: [pear], at: [input, output], do: redact}}
+  local: {{use: keywords, words: [apple, well], at: [input, output], do: block, mode: {0}}}
+  judge: {{use: judge, model: m, question: 'Is it bad?', at: [input, output], do: block, mode: {0}}}
+"""
+    asked = []
+
+    async def says(seen, writer):
+        if "Is it bad?" in json.dumps(seen.body):
+            until = time.monotonic() + 1.5
+            while not ended and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            asked.append(len(ended))
+            await send_json(writer, plain_answer("YES"))
+        elif stream:  # the head goes with the first words, before the end is known
+            await begin_stream(writer)
+            await send_part(writer, event(chunk({"content": "All is well, and has been for long. "})))
+            await asyncio.sleep(0.3)
+            await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
+            await end_stream(writer)
+        else:
+            await answers(seen, writer)
+
+    answered, ended, receipts = {}, [], []
+    for mode in ("shadow", "disabled"):
+        (tmp_path / mode).mkdir()
+        async with Fake(says) as fake:
+            with Gateway(tmp_path / mode, fake.house, policy.format(mode)) as gateway:
+                async with Wire(gateway.port) as wire:
+                    await wire.post(ask("an apple and a pear", stream=stream))
+                    await wire.read()
+                    ended.append(mode)
+                receipts += await asyncio.to_thread(gateway.receipts)
+        told = {name: value for name, value in wire.headers.items() if name not in OWN}
+        answered[mode] = (wire.status, told, wire.body)
+    assert answered["shadow"] == answered["disabled"]
+    assert answered["shadow"][0] == 200
+    assert asked == [1, 1]  # while the judge thinks, the client has its whole answer
+    looks = [look for look in receipts[0]["checks"] if look.get("shadow")]
+    assert [look["verdict"] for look in looks] == ["hit"] * 4
+    assert all(look["start_ms"] >= receipts[0]["first_byte_ms"] for look in looks)
+
+
+OWN = {"x-outrider-id", "x-request-id", "x-outrider-policy", "server-timing", "date"}
+
+
 async def test_shadow_looks_on_after_the_answer_and_the_receipt_compares(tmp_path):
     policy = """
 policy: p
@@ -298,7 +364,8 @@ checks:
         assert "p.strict/input: would have blocked 1 of" in said
         listed = [json.loads(line) for line in outrider(tmp_path, "audit", "list", "--json")[1].splitlines()]
         assert len(listed) == 4
-        assert listed[-1]["shadow"] == {"action": "block", "enforced": "pass", "by": ["p.strict/input"]}
+        changed = [one["shadow"] for one in listed if one.get("shadow", {}).get("by")]
+        assert changed == [{"action": "block", "enforced": "pass", "by": ["p.strict/input"]}]
 
 
 async def test_list_filters_and_export_writes_tables(tmp_path):

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.end_to_end.process import Fake, Gateway, Wire, ask, environment, plain_answer, send_json
+from tests.end_to_end.process import Fake, Gateway, Wire, ask, outrider, plain_answer, send_json
 
 POLICIES = """
 policy: {name}
@@ -94,30 +92,18 @@ async def test_policies_bind_the_keys_that_they_are_for(house):
         (key, decision) for key in ("web", "batch") for decision in ("released", "blocked")
     }
     for key, bound in (("web", {"one", "all"}), ("batch", {"two", "all"})):
-        told = outrider(folder, "check", "--model", "small", "--key", key, "--json")
-        assert {version.partition("@")[0] for version in json.loads(told.stdout)["policies"]} == bound
-    told = outrider(folder, "check", "--key", "wob")
-    assert (told.returncode, told.stderr) == (2, "outrider.yaml has no key 'wob', did you mean 'web'?\n")
-
-
-def outrider(folder, *args):
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *args],
-        env=environment(policies=folder / "policies"),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+        _, told, _ = outrider(folder, "check", "--model", "small", "--key", key, "--json", policies=folder / "policies")
+        assert {version.partition("@")[0] for version in json.loads(told)["policies"]} == bound
+    status, _, told = outrider(folder, "check", "--key", "wob", policies=folder / "policies")
+    assert (status, told) == (2, "outrider.yaml has no key 'wob', did you mean 'web'?\n")
 
 
 async def test_a_key_that_was_made_can_be_used(tmp_path):
-    made = outrider(tmp_path, "keys", "mobile", "--models", "small,gpt-*")
-    assert made.returncode == 0
-    key = made.stdout.strip()
-    line = next(line for line in made.stderr.splitlines() if line.startswith("  - "))
-    assert key not in made.stderr
+    status, key, told = outrider(tmp_path, "keys", "mobile", "--models", "small,gpt-*")
+    assert status == 0
+    key = key.strip()
+    line = next(line for line in told.splitlines() if line.startswith("  - "))
+    assert key not in told
     async with Fake(answers) as fake:
         policy = POLICIES.format(name="p", keys="mobile", word="apple")
         house = f"{fake.house}models: {{small: {{upstream: up, model: m}}}}\nkeys:\n{line}\n"
@@ -125,4 +111,4 @@ async def test_a_key_that_was_made_can_be_used(tmp_path):
             assert (await asked(gateway, key)).status == 200
             assert (await asked(gateway, key + "x")).status == 401
             assert (await asked(gateway, key, model="large")).status == 404
-    assert outrider(tmp_path, "keys", "bad name").returncode == 2
+    assert outrider(tmp_path, "keys", "bad name")[0] == 2
