@@ -221,6 +221,16 @@ def test_an_address_that_cannot_be_used_is_told(url, said):
         open_store(url, read_only=True)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
+def test_not_everybody_on_the_machine_reads_what_may_hold_text(tmp_path, kind):
+    store = open_store(f"{kind}:///{tmp_path}/kept/a.{kind}")
+    store.append(entries(0, 3))
+    files = list((tmp_path / "kept").iterdir())
+    assert files
+    assert not [file for file in files if file.stat().st_mode & 0o007]
+    store.close()
+
+
 def test_a_store_of_a_newer_version_is_not_touched(tmp_path):
     import sqlite3
 

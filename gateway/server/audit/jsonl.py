@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from gateway.core.chain import Chain, Kept, Link
-from gateway.server.audit.store import Entry, Selection, StoreError
+from gateway.server.audit.store import FILE_MODE, Entry, Selection, StoreError
 
 TAIL = 1024  # bytes from the end of a file that are read for its last line, doubled until it is there
 _LINE = re.compile(rb'\{"seq":(\d+),"before":"([0-9a-f]{64})","seal":"([0-9a-f]{64})","receipt":(.*)\}\n\Z', re.DOTALL)
@@ -121,7 +121,7 @@ class JsonlStore:
     def _alone(self) -> Iterator[int]:
         """The file, and nobody else's turn; the one that has the name when it is our turn."""
         while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 try:

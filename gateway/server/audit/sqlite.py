@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from gateway.core.chain import Chain
 from gateway.server.audit.sql import MIGRATIONS, Row, SqlStore
-from gateway.server.audit.store import StoreError
+from gateway.server.audit.store import FILE_MODE, StoreError
 
 WAIT = 5.0  # seconds for another process to end its transaction
 
@@ -66,6 +67,7 @@ class SqliteStore(SqlStore):
 def _connected(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))  # the engine gives its other files the same mode
     uri = f"{path.absolute().as_uri()}{'?mode=ro' if read_only else ''}"
     db = sqlite3.connect(uri, uri=True, timeout=WAIT, check_same_thread=False, isolation_level=None)
     if not read_only:

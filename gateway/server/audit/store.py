@@ -15,6 +15,9 @@ import orjson
 from gateway.core.chain import Kept, Link
 
 
+FILE_MODE = 0o640  # of files of receipts, which may hold text: not for everybody on the machine
+
+
 class StoreError(Exception):
     """A store that cannot be opened, read or written now; the words name no text of an exchange and no password."""
 
