@@ -14,7 +14,6 @@ import orjson
 
 from gateway.core.chain import Kept, Link
 
-
 FILE_MODE = 0o640  # of files of receipts, which may hold text: not for everybody on the machine
 
 
