@@ -1,29 +1,46 @@
 """Where the CPU of a request goes: the gateway under a load, by file and by function.
 
-    python benchmarks/profiled.py [--case plain|large|stream|guarded] [--seconds 4]
+    python benchmarks/profiled.py [--case plain|large|stream|guarded|vote] [--seconds 4]
 
-The profiler makes Python calls dearer than they are, so shares are told, not microseconds; waiting is left out.
+Start and first requests are left out. The profiler makes Python calls dearer than they are, so shares are told, not
+microseconds; waiting is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import pstats
+import signal
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).with_name("compare")))
-from stand import BASELINE, GUARD, PLAIN, Stand, outrider
+from stand import Stand, gateways
 
 CASES = {
     "plain": ["--clients", 32],
     "large": ["--clients", 8, "--size", 200_000],
     "stream": ["--stream", "--model", "plain-n100", "--clients", 16],
     "guarded": ["--model", "plain-d20-b700", "--clients", 64],
+    "vote": ["--model", "panel", "--clients", 32],
 }
-HOUSE = "models:\n  guard: {upstream: up, model: guard-d50}\n"
+GATEWAYS = {"guarded": "Outrider, guarded", "vote": "Outrider, 5 votes"}
+
+
+SERVE = """
+import cProfile, signal, sys
+from gateway.cli import main
+
+profile = cProfile.Profile()
+signal.signal(signal.SIGUSR1, lambda *_: profile.enable())
+try:
+    main(["serve"])
+finally:
+    profile.disable()
+    profile.dump_stats(sys.argv[1])
+"""
 
 
 def stats(case: str, seconds: float) -> pstats.Stats:
@@ -32,11 +49,12 @@ def stats(case: str, seconds: float) -> pstats.Stats:
         stand = Stand(folder)
         try:
             stand.start_upstream()
-            guarded = case == "guarded"
-            gateway = outrider("Outrider", PLAIN, GUARD if guarded else BASELINE, HOUSE if guarded else "")
+            gateway = next(one for one in gateways(peers=False) if one.name == GATEWAYS.get(case, "Outrider"))
             out = folder / "profile"
-            gateway.command[1:1] = ["-m", "cProfile", "-o", str(out)]
+            gateway.command[1:] = ["-c", SERVE, str(out)]
             stand.start(gateway)
+            stand.load(gateway, *CASES[case], "--seconds", 0.5)
+            gateway.process.send_signal(signal.SIGUSR1)
             stand.load(gateway, *CASES[case], "--seconds", seconds)
         finally:
             stand.close()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 from gateway.core.holdback import Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
 
+NOTHING = Judgement(hit=False)
 LONGEST_QUESTION = 4_000  # characters of a question that are shown with its answer, the last ones
 
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import re2
 from pydantic import PrivateAttr
 
-from gateway.checks.base import Check
+from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import LooksScanner, Patterns
+from gateway.checks.sieve import Sieve
 from gateway.checks.texts import looks
 from gateway.core.terms import Judgement, Passage
 
@@ -22,6 +23,7 @@ class Finding(Check):
     can_rewrite: ClassVar[bool] = True
 
     _patterns: Any = PrivateAttr(default=None)
+    _sieve: Any = PrivateAttr(default=None)
 
     def patterns(self) -> Sequence[tuple[str, str]]:
         """(category, RE2 pattern) pairs; of a pattern with a group, the group is the hit."""
@@ -36,6 +38,7 @@ class Finding(Check):
         options.log_errors = False
         options.max_mem = MEMORY
         self._patterns = Patterns(tuple(self.patterns()), options, self.accepts)
+        self._sieve = Sieve(self._patterns.together, (pattern for _, pattern in self.patterns()))
 
     @property
     def follows(self) -> bool:
@@ -49,6 +52,8 @@ class Finding(Check):
         return self.find(passages)
 
     def find(self, passages: Sequence[Passage]) -> Judgement:
+        if self._sieve.lets_pass(passages):
+            return NOTHING
         return super().find([passage for passage in passages if self._may_hit(passage.text)])
 
     def _may_hit(self, text: str) -> bool:

@@ -23,6 +23,7 @@ from gateway.core.holdback import Hit, Scan
 MEMORY = 32 << 20  # bytes of a derived pattern; with half of it that of `secrets` is rebuilt again and again
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
+RE2_ONLY = re.compile(r"\\[pPzQC]|\[\[:")  # what Python's parser does not know, or reads in another way
 _RUN = re2.compile(r"[!-~]+\z")
 
 
@@ -505,7 +506,7 @@ def _spans_node(node: Any) -> bool:
 
 def beginnings(pattern: str) -> str:
     """A pattern that matches every beginning of this one's matches, the empty one too. Raises NotFollowable."""
-    if re.search(r"\\[pPzQC]|\[\[:", pattern):
+    if RE2_ONLY.search(pattern):
         raise NotFollowable("a class or an escape that only RE2 has")
     try:
         tree = parser.parse(pattern)

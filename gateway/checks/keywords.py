@@ -10,8 +10,9 @@ import ahocorasick
 import re2
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
-from gateway.checks.base import Check
+from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import Automaton, WordScanner, joins
+from gateway.checks.sieve import Sieve
 from gateway.checks.texts import folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
 
@@ -35,6 +36,7 @@ class Keywords(Check):
     _listed: list[str] = PrivateAttr(default_factory=list)
     _found: Any = PrivateAttr(default=None)
     _any: Any = PrivateAttr(default=None)  # says fast that none of a few words stands in a text
+    _sieve: Any = PrivateAttr(default=None)  # the same of all texts together
     _excused: Any = PrivateAttr(default=None)
     _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
     _excuses: Any = PrivateAttr(default=None)
@@ -62,7 +64,9 @@ class Keywords(Check):
             lines = Path(name).read_text(encoding="utf-8").splitlines()
             listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
-        self._any = _set_of(listed) if len(listed) <= MOST_AT_ONCE else None
+        if len(listed) <= MOST_AT_ONCE:
+            self._any = _set_of(listed)
+            self._sieve = Sieve(self._any, ())  # words ask for nothing outside themselves
         self._words = Automaton(word for word in listed if word)
         if self.except_:
             excuses = [folded(word) for word in self.except_]
@@ -77,6 +81,8 @@ class Keywords(Check):
         return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
+        if self._sieve is not None and self._sieve.lets_pass(passages):
+            return NOTHING
         hit = [passage for passage in passages if self._stands_in(passage.text)]
         return Judgement(bool(hit), ("keywords",) if hit else (), paths=paths(hit))
 
@@ -93,7 +99,10 @@ class Keywords(Check):
 
 
 def _set_of(words: list[str]) -> Any:
-    together = re2.Set.SearchSet(re2.Options())
+    """Says "no" of a text as it is, if it is ASCII, and of any text that is folded."""
+    options = re2.Options()
+    options.case_sensitive = False
+    together = re2.Set.SearchSet(options)
     for word in words:
         if word:
             together.Add(_SPACE.join(map(re2.escape, word.split())))

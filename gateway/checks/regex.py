@@ -8,8 +8,9 @@ from typing import Any, Literal
 import re2
 from pydantic import Field, PrivateAttr, model_validator
 
-from gateway.checks.base import Check
+from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import LooksScanner, Patterns
+from gateway.checks.sieve import Sieve
 from gateway.checks.texts import looks, paths
 from gateway.core.terms import Judgement, Passage
 
@@ -31,6 +32,7 @@ class Regex(Check):
 
     _names: tuple[str, ...] = PrivateAttr(default=())
     _set: Any = PrivateAttr(default=None)
+    _sieve: Any = PrivateAttr(default=None)
     _followed: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -45,6 +47,7 @@ class Regex(Check):
             together.Add(pattern)
         together.Compile()
         self._names, self._set = tuple(self.patterns), together
+        self._sieve = Sieve(together, self.patterns.values())
         self._followed = Patterns(tuple(self.patterns.items()), options)
         return self
 
@@ -57,6 +60,8 @@ class Regex(Check):
         return LooksScanner(self._followed, settled=settled)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
+        if self._sieve.lets_pass(passages):
+            return NOTHING
         found: set[int] = set()
         hit = []
         for passage in passages:

@@ -16,7 +16,7 @@ from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
 from gateway.wire.rewrite import rewritten
-from gateway.wire.walk import Leaf, Steps, hidden, leaves
+from gateway.wire.walk import PAYLOAD_KEYS, Leaf, Steps, hidden, hides, leaves
 
 JSON = "application/json"
 MiB = 1024**2
@@ -86,14 +86,14 @@ class Endpoint:
     def passages_of(self, leaf: Leaf, document: Document) -> Iterator[Passage]:
         place, path, name = self.place(leaf.steps, document), leaf.path, walk.name_of(leaf.steps)
         missing: str | None = REFERENCES.get(name)
-        if walk.may_be_payload(name):
+        if name in PAYLOAD_KEYS:
             missing = walk.unread(leaf)[0] or missing
             for step, text in walk.texts_of(leaf):
                 origin = Coat(path, leaf.text, step) if step else None
                 yield Passage(path + step, place, text, origin)
         else:
             yield Passage(path, place, leaf.text)
-            for step, text in hidden(leaf.text):
+            for step, text in hidden(leaf.text) if hides(leaf.text) else ():
                 yield Passage(path + step, place, text, Coat(path, leaf.text, step))
         if missing:
             yield Passage(path, Place.UNREAD_INPUT, missing)

@@ -20,7 +20,7 @@ from gateway.wire import walk
 from gateway.wire.canonical import Malformed, parse_answer
 from gateway.wire.coats import Coat
 from gateway.wire.rewrite import copied
-from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, render
+from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, hides, render
 
 MAX_CHANNELS = 10_000  # of one stream
 
@@ -122,7 +122,7 @@ class Reader:
         for leaf, place, manner in self.said(frame):
             known = self._known.get(leaf.steps)
             if known is None:
-                known = self._known[leaf.steps] = (render(leaf.steps), walk.may_be_payload(walk.name_of(leaf.steps)))
+                known = self._known[leaf.steps] = (render(leaf.steps), walk.name_of(leaf.steps) in walk.PAYLOAD_KEYS)
             channel, payload = known
             if payload and place not in _RUNNING_TEXT:
                 what, is_text = walk.unread(leaf)
@@ -135,7 +135,7 @@ class Reader:
             elif manner is Manner.JOINS:
                 start = self._spot(channel, (leaf,))
                 yield Piece(channel, place, leaf.text, fixed=leaf.holder is None)
-                for step, other in hidden(leaf.text):
+                for step, other in hidden(leaf.text) if hides(leaf.text) else ():
                     origin = Coat(channel, leaf.text, step, start, lead=1)
                     yield Piece(channel + step, place, f"\n{other}", closed=True, origin=origin)
             elif manner is Manner.WHOLE:
@@ -189,7 +189,7 @@ class Reader:
             return  # its frame waits behind the one that said it first
         fixed = leaves[0].holder is None  # strings of one channel stand alike
         yield Piece(channel, place, "" if again else f"\n{text}", closed=True, fixed=fixed)
-        for step, other in hidden(text):
+        for step, other in hidden(text) if hides(text) else ():
             origin = Coat(channel, text, step, start, lead=1)
             yield Piece(channel + step, place, "" if again else f"\n{other}", closed=True, origin=origin)
 

@@ -9,18 +9,20 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCABULARY
 
 MAX_NESTED = 3  # levels of JSON inside strings
+LONGEST_WORD = max(map(len, VOCABULARY))  # a longer string need not be looked up: that costs reading it
 MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DATA_URL = re.compile(r"data:([\w.+/-]*)[^,]{0,200}?(;base64)?,", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)
 _PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\s*\Z", re.ASCII)
 _JUNK = re.compile(r"[^A-Za-z0-9+/_-]+", re.ASCII)
+_COAT = re.compile(r"\s*[{\[]|data:|[A-Za-z0-9+/_-]{16}")  # how JSON, a data URL and base64 begin
 _LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
 
 HOLDERS = (str, dict, list)  # what is a string or may hold one
@@ -43,7 +45,10 @@ class Leaf(NamedTuple):
 
 def render(steps: Steps) -> str:
     """`("messages", "[0]", "content")` as `messages[0].content`."""
-    return "".join(s if s[:1] in "[<" else f".{s}" for s in steps).removeprefix(".")
+    path = ""
+    for step in steps:
+        path += step if step[:1] in "[<" else f".{step}"
+    return path.removeprefix(".")
 
 
 def by_position(_steps: Steps, position: int, _item: Any) -> str:
@@ -57,38 +62,40 @@ def leaves(
 
     `document` may be a part of one: then `base` leads to it, and `holder` holds it as `key`.
     """
-    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)]
+    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)] if isinstance(document, HOLDERS) else []
     while stack:
-        steps, node, holder, at = stack.pop()
+        steps, node, holder, key = stack.pop()
         if isinstance(node, str):
             if node and not _is_protocol(steps, node):
-                yield Leaf(steps, node, holder, at)
-        elif isinstance(node, dict):
-            for name in node:
-                if name not in KEYS:
-                    yield Leaf((*steps, "<key>"), name)
-            stack += [
-                ((*steps, name), value, node, name)
-                for name, value in reversed(node.items())
-                if isinstance(value, HOLDERS)
-            ]
-        elif isinstance(node, list):
-            if steps and steps[-1] == "bytes":
-                yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
-            stack += [
-                ((*steps, step(steps, i, item)), item, node, i)
-                for i, item in reversed(list(enumerate(node)))
-                if isinstance(item, HOLDERS)
-            ]
+                yield Leaf(steps, node, holder, key)
+            continue
+        named = isinstance(node, dict)
+        if named and not node.keys() <= KEYS:
+            yield from (Leaf((*steps, "<key>"), name) for name in node if name not in KEYS)
+        elif not named and steps and steps[-1] == "bytes":
+            yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
+        inner: list[tuple[Steps, Any, Any, Any]] = []  # from its first object or list on; strings before go at once
+        members: Iterable[tuple[Any, Any]] = node.items() if named else enumerate(node)
+        for at, value in members:
+            if isinstance(value, HOLDERS):
+                below = (*steps, at if named else step(steps, at, value))
+                if inner or not isinstance(value, str):
+                    inner.append((below, value, node, at))
+                elif value and not _is_protocol(below, value):
+                    yield Leaf(below, value, node, at)
+        stack += reversed(inner)
 
 
 def name_of(steps: Steps) -> str:
     """The nearest key above a string: of `input[0].text` it is `text`, of `stop[1]` it is `stop`."""
-    return next((s for s in reversed(steps) if s[:1] != "["), "")
+    for step in reversed(steps):
+        if step[:1] != "[":
+            return step
+    return ""
 
 
 def _is_protocol(steps: Steps, text: str) -> bool:
-    return text in VOCABULARY and name_of(steps) in ENUMS
+    return len(text) <= LONGEST_WORD and text in VOCABULARY and name_of(steps) in ENUMS
 
 
 def _from_bytes(numbers: list[Any]) -> str:
@@ -119,9 +126,7 @@ def unread(leaf: Leaf) -> tuple[str | None, bool]:
     return ("", True) if decoded(text, lenient=True) is not None else (what, False)
 
 
-def may_be_payload(name: str) -> bool:
-    """Whether `unread` has anything to decide about strings under this key."""
-    return name in PAYLOADS or name in LINKED or name == "url"
+PAYLOAD_KEYS = LINKED | {*PAYLOADS, "url"}  # under these `unread` has something to decide
 
 
 def _payload(steps: Steps, text: str) -> str | None:
@@ -140,6 +145,11 @@ def payload_start(text: str) -> int:
     return url.end() if url else 0
 
 
+def hides(text: str) -> bool:
+    """Whether a string may hold a text in another coat: of most it is said at once that it does not."""
+    return "\\" in text or _COAT.match(text) is not None
+
+
 def hidden(text: str) -> Iterator[tuple[str, str]]:
     """Texts that a string holds in another coat: (step, text) of JSON, unicode escapes, data URLs, base64."""
     if len(text) > MAX_DECODED:
@@ -147,7 +157,7 @@ def hidden(text: str) -> Iterator[tuple[str, str]]:
     head = text.lstrip()[:1]
     if head in {"{", "["} and (found := _json_strings(text)):
         yield "<json>", "\n".join(found)
-    elif "\\u" in text:
+    elif "\\" in text and "\\u" in text:  # the former is found at the speed of memory
         yield "<unescaped>", ESCAPE.sub(lambda m: chr(int(m[1], 16)), text).encode("utf-8", "replace").decode()
     if (plain := decoded(text)) is not None:
         yield "<decoded>", plain

@@ -1,0 +1,106 @@
+"""The one pass over all texts: its "no" is never wrong, whatever stands beside a text."""
+
+import pytest
+import re2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.checks.base import Check
+from gateway.checks.keywords import Keywords
+from gateway.checks.pii import Pii
+from gateway.checks.regex import Regex
+from gateway.checks.secrets import Secrets
+from gateway.checks.sieve import Sieve, looks_at_ends
+from gateway.checks.texts import folded
+from gateway.checks.urls import Urls
+from gateway.core.terms import Passage, Place
+from tests.checks.test_finding import PIECES
+
+# Patterns that ask where a text begins or ends, each with a text in which it matches.
+ENDS = {
+    r"^ab": "ab",
+    r"ab$": "ab",
+    r"\Aa": "a",
+    r"b\z": "b",
+    r"(?:^|x)a": "a",
+    r"(?m)^b$": "a\nb",
+    r"a(?:b|$)": "a",
+    r"\pL$": "b",
+    r"^[[:alpha:]]": "b",
+}
+ANYWHERE = [
+    r"ab",
+    r"a\nb",
+    r"\bab\b",
+    r"\Bb",
+    r"b\B",
+    r"\B-\B",
+    r"[^a]b",
+    r"(?i)A+b",
+    r"a.b",
+    r"\$\^",
+    r"[$^]a",
+    r"-\b",
+]
+SHORT = st.text("abA-\n $^é", max_size=6)
+
+
+def said(texts):
+    return [Passage(f"messages[{number}].content", Place.USER, text) for number, text in enumerate(texts)]
+
+
+def sieve(patterns):
+    together = re2.Set.SearchSet(re2.Options())
+    for pattern in patterns:
+        together.Add(pattern)
+    together.Compile()
+    return Sieve(together, patterns)
+
+
+@given(st.lists(st.sampled_from([*ENDS, *ANYWHERE]), min_size=1, max_size=3), st.lists(SHORT, max_size=4))
+def test_what_it_lets_pass_matches_nowhere(patterns, texts):
+    found = any(re2.search(pattern, text) for pattern in patterns for text in texts)
+    passes = sieve(patterns).lets_pass(said(texts))
+    assert not (passes and found)
+    if len(texts) < 2 and all(map(str.isascii, texts)):
+        assert passes != found
+
+
+@pytest.mark.parametrize(("pattern", "text"), ENDS.items())
+def test_a_pattern_that_asks_for_an_end_is_asked_of_each_text(pattern, text):
+    assert looks_at_ends(pattern)
+    assert not sieve([pattern]).lets_pass(said(["-", text, "-"]))
+    assert sieve([pattern]).lets_pass(said(["-", "-"]))
+
+
+@pytest.mark.parametrize("pattern", ANYWHERE)
+def test_other_patterns_are_asked_once(pattern):
+    assert not looks_at_ends(pattern)
+
+
+words = st.lists(st.text("ab .ß", min_size=1, max_size=3).filter(str.strip), min_size=1, max_size=3)
+
+
+@given(words, st.lists(st.text("abAB .ßẞ\u00a0\n\x1c", max_size=8), max_size=4))
+def test_keywords_find_in_many_texts_what_they_find_in_each(words, texts):
+    hit = [text for text in texts if any(folded(word) in folded(text) for word in words)]
+    passages = said(texts)
+    judged = Keywords(words=words).judge(passages)
+    assert judged.paths == tuple(one.path for one in passages if one.text in hit)
+
+
+PATTERNED = [Secrets(), Pii(), Urls(allow=["good.example"])]
+
+
+@given(st.sampled_from(PATTERNED), st.lists(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=4))
+def test_a_kind_with_patterns_finds_in_many_texts_what_it_finds_in_each(check, texts):
+    passages = said(texts)
+    assert check.find(passages).spans == Check.find(check, passages).spans
+
+
+@given(st.sampled_from([*ENDS, *ANYWHERE]), st.lists(SHORT, max_size=4))
+def test_a_regex_finds_in_many_texts_what_it_finds_in_each(pattern, texts):
+    if re2.search(pattern, "") is None:
+        passages = said(texts)
+        each = [one.path for one in passages if re2.search(pattern, one.text)]
+        assert Regex(patterns={"p": pattern}, case_sensitive=True).judge(passages).paths == tuple(each)

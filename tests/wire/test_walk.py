@@ -1,0 +1,64 @@
+"""The walk over a document: every string, once, in order; what is skipped holds nothing."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.wire import walk
+from gateway.wire.fields import ENUMS, KEYS, VOCABULARY
+
+keys = st.sampled_from(["content", "type", "role", "stop", "bytes", "logprobs", "mine", ""]) | st.text(max_size=3)
+strings = st.sampled_from(["", "user", "stop", "chat.completion.chunk", "secret"]) | st.text(max_size=5)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 300) | st.floats() | strings,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def told(node, steps=()):
+    """(steps, text, whether it can be changed) of every string, by recursion."""
+    if isinstance(node, dict):
+        for name in node:
+            if name not in KEYS:
+                yield (*steps, "<key>"), name, False
+        for name, inner in node.items():
+            yield from told(inner, (*steps, name))
+    elif isinstance(node, list):
+        if steps and steps[-1] == "bytes":
+            numbers = bytes(n for n in node if type(n) is int and 0 <= n < 256)
+            yield steps, numbers.decode("utf-8", "replace"), "logprobs" in steps
+        for number, inner in enumerate(node):
+            yield from told(inner, (*steps, f"[{number}]"))
+    elif isinstance(node, str) and node:
+        name = next((step for step in reversed(steps) if step[:1] != "["), "")
+        if not (node in VOCABULARY and name in ENUMS):
+            yield steps, node, bool(steps)
+
+
+@given(documents)
+@example({"a": {"b": "one"}, "c": "two", "d": ["three", {"e": "four"}, "five"], "f": "six"})
+def test_every_string_is_told_once_and_in_order(document):
+    leaves = list(walk.leaves(document))
+    assert [(leaf.steps, leaf.text, leaf.holder is not None) for leaf in leaves] == list(told(document))
+    for leaf in leaves:
+        if leaf.key is not None:
+            assert leaf.holder[leaf.key] == leaf.text
+
+
+COATED = ["{", "[", '"a"', "}", "]", ":", "\\u0041", "\\", "data:", "text/plain", ",", ";base64,", "YWJj", "a" * 16, "=", " ", "\n", "\u2003", "é", "-"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(COATED), max_size=8).map("".join))
+@example("\u2003\n{}")
+@example('["a"]')
+@example("data:,a")
+@example("YWJjYWJjYWJjYWJj")
+@example("a\\u0041")
+def test_what_hides_nothing_is_in_no_coat(text):
+    assert walk.hides(text) or not list(walk.hidden(text))
+
+
+@given(st.lists(st.sampled_from(["a", "[0]", "<key>", "b.c", ""]), max_size=5))
+def test_a_path_is_its_steps(steps):
+    said = "".join(step if step[:1] in {"[", "<", ""} else f".{step}" for step in steps)
+    assert walk.render(tuple(steps)) == said.removeprefix(".")
