@@ -143,15 +143,15 @@ def tally(ballots: Sequence[Ballot], rules: Rules, configured: float, same: Same
         if same is not None and answer not in groups:
             answer = next((known for known in groups if same(known, answer)), answer)
         groups.setdefault(answer, []).append(ballot)
-    counted = [Group(answer, sum(b.weight for b in some), tuple(some)) for answer, some in groups.items()]
+    counted = [Group(answer, sum([b.weight for b in some]), tuple(some)) for answer, some in groups.items()]
     abstained = sum(b.weight for b in ordered if b.state is State.ABSTAIN) if rules.abstain_counts else 0.0
 
     def place(group: Group) -> tuple[float | str, ...]:
         return (-group.weight, *(TIES[name](group) for name in rules.tie), group.answer)
 
-    return Tally(
-        rules, tuple(sorted(counted, key=place)), len(valid), sum(b.weight for b in valid) + abstained, configured
-    )
+    if len(counted) > 1:
+        counted.sort(key=place)
+    return Tally(rules, tuple(counted), len(valid), sum([b.weight for b in valid]) + abstained, configured)
 
 
 def beta(first: int, second: int) -> float:

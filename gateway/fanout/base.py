@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -103,7 +104,7 @@ class Ballot(Model):
             raise ValueError(f"a synonym stands for '{min(unknown)}', which is no label")
         return self
 
-    @property
+    @cached_property
     def reading(self) -> Reading:
         select = self.select if isinstance(self.select, str) else next(iter(self.select), "auto")
         given = {} if isinstance(self.select, str) else self.select
@@ -161,11 +162,11 @@ class Strategy(Model):
         raise NotImplementedError
 
 
-class Facts(Model):
+class Facts(NamedTuple):
     """What a contest is told of the world when it opens."""
 
     seed: str = ""
-    calibration: dict[str, Any] = {}
+    calibration: Mapping[str, Any] = {}
     p95: float | None = None  # seconds to the first words, seen lately
     may_hedge: bool = True
 
@@ -189,7 +190,7 @@ class Panel(Strategy):
             raise ValueError(f"'quorum' is {self.quorum} and there are only {self.size} answers")
         return self
 
-    @property
+    @cached_property
     def size(self) -> int:
         return sum(member.samples for member in self.members)
 
@@ -213,13 +214,15 @@ class Panel(Strategy):
     def tasks(self, asked: Document) -> list[Task]:
         """Every call to a member, in the order of the configuration."""
         return [
-            Task(
-                member.named if member.samples == 1 else f"{member.named}#{sample + 1}",
-                member.model,
-                self.bounded(member.document(asked, sample)),
-                weight=member.weight,
-                live=True,
-            )
+            Task(name, member.model, self.bounded(member.document(asked, sample)), weight=member.weight, live=True)
+            for name, member, sample in self._voices
+        ]
+
+    @cached_property
+    def _voices(self) -> list[tuple[str, Member, int]]:
+        """Every call's name, whom it asks, and for which of its samples."""
+        return [
+            (member.named if member.samples == 1 else f"{member.named}#{sample + 1}", member, sample)
             for member in self.members
             for sample in range(member.samples)
         ]

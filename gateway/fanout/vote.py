@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,7 +15,7 @@ from gateway.core.tally import Ballot as Vote_
 from gateway.core.tally import Rules, State, Tally, beta, tally, wilson
 from gateway.core.terms import Document
 from gateway.fanout.base import Ballot, Escalate, Facts, Message, Model, Outcome, Panel
-from gateway.fanout.contest import Compose, Contest, Effect, Follow, Run, Task, Timer
+from gateway.fanout.contest import Answer, Compose, Contest, Effect, Follow, Run, Task, Timer
 from gateway.fanout.fields import assembled
 
 Tie = Literal["distinct_models", "weight", "order", "no_consensus"]
@@ -46,7 +47,7 @@ class Vote(Panel):
             raise ValueError("'tie: [no_consensus]' stands alone")
         return self
 
-    @property
+    @cached_property
     def rules(self) -> Rules:
         tie = () if "no_consensus" in self.tie else self.tie
         return Rules(self.least, self.min_share, tie, abstain_counts=self.abstain == "against")
@@ -90,6 +91,8 @@ class VoteContest(Contest):
         self._same = reading.same(self._reading)
         self._configured = sum(task.weight for task in tasks)
         self._round = vote.early_stop.window if isinstance(vote.early_stop, Window) else None
+        self._known: dict[str, tuple[State, str | None]] = {}  # what a text is as a ballot: equal ones are read once
+        self._accuracies = _accuracies(facts.calibration)
         self._window: list[str | None] = []
         self._grace = False
         self._clusters: dict[str, str] | None = None  # a text -> the text that stands for its like
@@ -133,14 +136,25 @@ class VoteContest(Contest):
         if not run.answer.counts:
             run.why = run.answer.ended
             return State.INVALID
-        try:
-            run.ballot = reading.read(run.answer.text, self._reading, run.answer.message)
-        except Abstained:
-            return State.ABSTAIN
-        if run.ballot is None:
+        state, run.ballot = self._read(run.answer)
+        if state is State.INVALID:
             run.why = "unreadable"
-            return State.INVALID
-        return State.VALID
+        return state
+
+    def _read(self, answer: Answer) -> tuple[State, str | None]:
+        """What an answer is as a ballot."""
+        if self._reading.kind == "tool_calls":
+            return self._read_anew(answer)
+        if answer.text not in self._known:
+            self._known[answer.text] = self._read_anew(answer)
+        return self._known[answer.text]
+
+    def _read_anew(self, answer: Answer) -> tuple[State, str | None]:
+        try:
+            found = reading.read(answer.text, self._reading, answer.message)
+        except Abstained:
+            return State.ABSTAIN, None
+        return (State.INVALID if found is None else State.VALID), found
 
     def ballots(self) -> list[Vote_]:
         return [self._ballot(order, task) for order, task in enumerate(self._tasks)]
@@ -148,12 +162,10 @@ class VoteContest(Contest):
     def _ballot(self, order: int, task: Task) -> Vote_:
         run = self.runs.get(task.key)
         state = State.NOT_SENT if run is None else run.state or State.CANCELLED
-        known = self._facts.calibration.get("members", {}).get(task.model, {})
-        accuracy = known.get("accuracy", 0.0) if isinstance(known, dict) else 0.0
         answer = run.ballot if run else None
         if self._clusters and answer is not None:
             answer = self._clusters.get(answer, answer)
-        return Vote_(task.key, order, task.model, task.weight, state, answer, accuracy)
+        return Vote_(task.key, order, task.model, task.weight, state, answer, self._accuracies.get(task.model, 0.0))
 
     def _tally(self) -> Tally:
         return tally(self.ballots(), self._rules, self._configured, self._same)
@@ -166,13 +178,15 @@ class VoteContest(Contest):
         return sum(task.weight for task in left), len(left)
 
     def _count(self) -> list[Effect]:
-        count = self._tally()
         weight, number = self._outstanding()
-        early = self._vote.early_stop
-        if self._vote.ballot.cluster is not None and number and not _outweighs(count, self._configured):
-            early = "none"  # the likes of others may still join
         if not number:
             return self._conclude()
+        early = self._vote.early_stop
+        if early == "none":
+            return self._wait(sum([run.state is State.VALID for run in self.runs.values()]))
+        count = self._tally()
+        if self._vote.ballot.cluster is not None and not _outweighs(count, self._configured):
+            early = "none"  # the likes of others may still join
         if early == "exact":
             if count.is_won(weight):
                 self.report.stopped = "exact"
@@ -185,7 +199,11 @@ class VoteContest(Contest):
             return self._win(count)
         elif isinstance(early, Window) and not self.running:
             return self._next_round(count)
-        if count.has_quorum and not self._grace:
+        return self._wait(count.valid)
+
+    def _wait(self, valid: int) -> list[Effect]:
+        """For the others: as long as it takes, or once these ballots are a quorum, for their grace."""
+        if valid >= self._rules.quorum and not self._grace:
             self._grace = True
             return [Timer("grace", self._vote.grace)]
         return []
@@ -304,6 +322,12 @@ class VoteContest(Contest):
                 {"answer": g.answer, "weight": g.weight, "members": [b.member for b in g.ballots]} for g in count.groups
             ],
         }
+
+
+def _accuracies(calibration: Mapping[str, Any]) -> dict[str, float]:
+    """How often each model was right, by a calibration file."""
+    members = calibration.get("members", {})
+    return {model: known.get("accuracy", 0.0) for model, known in members.items() if isinstance(known, dict)}
 
 
 def _outweighs(count: Tally, configured: float) -> bool:

@@ -15,6 +15,8 @@ from gateway.server.candidate import Candidate
 from gateway.server.record import Receipt
 from gateway.server.upstream import CallRecord
 
+NO_TOKENS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
 
 class Account:
     """The books of one contest: calls, tokens, times, outcome."""
@@ -36,47 +38,41 @@ class Account:
 
     def usage(self) -> Document:
         """Of all calls, or of the one that is followed."""
-        sums: Document = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        winner = self._contest.report.winner if self._strategy.usage == "winner" else None
-        for record in self._records(winner):
-            used = record.usage or {}
-            for name in sums:
-                sums[name] += used[name] if type(used.get(name)) is int else 0
-        return sums
+        return self._usage_of(self._contest.report.winner if self._strategy.usage == "winner" else None) or dict(
+            NO_TOKENS
+        )
 
-    def _records(self, key: str | None = None) -> list[CallRecord]:
-        mine = [record for record in self._receipt.calls if record.name in self._candidates]
-        return [record for record in mine if record.name == key] if key is not None else mine
+    def _usage_of(self, key: str | None) -> Document | None:
+        """The tokens of one call, or of all; None: it was not made."""
+        records = [one for one in self._receipt.calls if one.name in self._candidates and key in (None, one.name)]
+        sums: Document = dict(NO_TOKENS)
+        for used in [record.usage for record in records if record.usage]:
+            for name in sums:
+                value = used.get(name)
+                sums[name] += value if type(value) is int else 0
+        return sums if records else None
 
     def told(self) -> Document:
         report, full = self._contest.report, self._strategy.expose == "full"
+        runs = self._contest.runs.values()
+        records = {record.name: record for record in reversed(self._receipt.calls)}
         said: Document = {
             "strategy": self._strategy.strategy,
             "decision": report.decision,
             "deterministic": report.deterministic,
             "winner": report.winner,
             **(report.said if full or report.public else _summary(report.said)),
-            "members": [self._member(run, full=full) for run in self._contest.runs.values()],
+            "members": [self._member(run, records.get(run.task.key), full=full) for run in runs],
             "stopped": report.stopped,
-            "cancelled": sum(run.state is State.CANCELLED for run in self._contest.runs.values()),
+            "cancelled": sum([run.state is State.CANCELLED for run in runs]),
             "escalated_to": report.escalated_to,
             "usage_total": self._usage_of(None),
             "usage_winner": self._usage_of(report.winner),
         }
         return said
 
-    def _usage_of(self, key: str | None) -> Document | None:
-        sums: Document = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        records = self._records(key) if key is not None else self._records()
-        for record in records:
-            for name in sums:
-                value = (record.usage or {}).get(name)
-                sums[name] += value if type(value) is int else 0
-        return sums if records else None
-
-    def _member(self, run: Run, *, full: bool) -> Document:
+    def _member(self, run: Run, record: CallRecord | None, *, full: bool) -> Document:
         candidate = self._candidates.get(run.task.key)
-        record = next(iter(self._records(run.task.key)), None)
         ended = candidate.ended if candidate and candidate.ended else self._decided or time.monotonic()
         said: Document = {
             "name": run.task.key,

@@ -41,6 +41,7 @@ from gateway.server.account import Account
 from gateway.server.candidate import Candidate, Part
 from gateway.server.record import Receipt
 from gateway.server.upstream import CUT, CallRecord, CandidatesStopped, Upstream, UpstreamError
+from gateway.wire import canonical
 from gateway.wire.endpoints import CHAT
 
 MAILBOX = 64  # events that may wait; the one who is followed waits with them
@@ -99,7 +100,7 @@ class FanOut:
         self._mailbox: asyncio.Queue[Event | str] = asyncio.Queue(MAILBOX)
         self._candidates: dict[str, Candidate] = {}
         self._outcome: list[Follow | Compose | Fail] = []
-        self._timers: list[asyncio.Task[None]] = []
+        self._timers: list[asyncio.TimerHandle] = []
 
     async def ask(self, endpoint: str, model: str, body: Document) -> Document:
         """Checks do not ask virtual models."""
@@ -131,7 +132,7 @@ class FanOut:
                 self._carry_out(contest.start(), contest, call, group)
                 try:
                     async for frame in self._frames(contest, call, group, record):
-                        delta = self._extended(reader.delta(frame, len(str(frame))), contest)
+                        delta = self._extended(reader.delta(frame, len(canonical.dump(frame))), contest)
                         record.first_delta = record.first_delta or time.monotonic()
                         yield delta
                     if closing := reader.closing():
@@ -169,14 +170,15 @@ class FanOut:
                 case Cancel(key=key):
                     self._cancel(key)
                 case Timer(name=name, seconds=seconds):
-                    self._timers.append(group.create_task(self._ring(name, seconds)))
+                    loop = asyncio.get_running_loop()
+                    self._timers.append(loop.call_later(seconds, self._ring, name, group))
                 case Follow() | Compose() | Fail():
                     self._outcome.append(effect)
                     self._account.decided()
 
-    async def _ring(self, name: str, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._mailbox.put(Rang(name))
+    def _ring(self, name: str, group: asyncio.TaskGroup) -> None:
+        """A timer has run out: few do, so only then a task waits for room in the mailbox."""
+        group.create_task(self._mailbox.put(Rang(name)))
 
     async def _work(self, candidate: Candidate, call: Call) -> None:
         """One task: an exchange of its own, without the question's checks, which run once for all."""
@@ -222,8 +224,8 @@ class FanOut:
             candidate.work.cancel()
 
     def _end(self, contest: Contest) -> None:
-        for task in self._timers:
-            task.cancel()
+        for timer in self._timers:
+            timer.cancel()
         for candidate in self._candidates.values():
             if candidate.work is not None:
                 candidate.work.cancel()

@@ -14,7 +14,7 @@ LOGPROBS = "logprobs"
 def copied(document: Any) -> Any:
     """The document in objects and lists of its own."""
     if isinstance(document, dict):
-        return {key: copied(value) for key, value in document.items()}
+        return {key: copied(value) if isinstance(value, (dict, list)) else value for key, value in document.items()}
     return [copied(value) for value in document] if isinstance(document, list) else document
 
 
