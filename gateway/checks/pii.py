@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import re2
 from pydantic import Field, field_validator
 
-from gateway.checks import phones
+from gateway.checks import births, phones
 from gateway.checks.finding import Finding
 from gateway.checks.following import DECOY
 from gateway.yamlfile import did_you_mean
@@ -20,11 +20,6 @@ Entity = Literal[
     "email", "phone", "card", "iban", "ssn", "ip", "mac", "crypto", "date_of_birth", "national_id"
 ]  # fmt: skip
 
-_MONTHS = "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
-_DATE = (
-    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
-    rf"|\d{{1,2}}(?:st|nd|rd|th)?\s(?:of\s)?(?:{_MONTHS})\.?,?\s\d{{4}}|(?:{_MONTHS})\.?\s\d{{1,2}}(?:st|nd|rd|th)?,?\s\d{{4}}"
-)
 _GAP = "[ .\u00a0-]"
 _SEP = "[ ./\u00a0-]"
 _A = "A-Za-z\u0080-\U0010ffff"  # letters of any script
@@ -46,9 +41,7 @@ PATTERNS: dict[str, Sequence[str]] = {
     ],
     "mac": [r"(?i:\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b)"],
     "crypto": [r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", r"(?i:\bbc1[02-9ac-hj-np-z]{11,71}\b)", r"\b0x[0-9a-fA-F]{40}\b"],
-    "date_of_birth": [
-        rf"(?i:\b(?:born(?:\son)?|birth\s?(?:day|date)|date of birth|d\.?o\.?b\.?|bday)(?:\s(?:is|was|on))?[\s:,-]{{1,3}}(?:on\s)?)((?i:{_DATE}))"
-    ],
+    "date_of_birth": births.PATTERNS,
     "national_id": [
         r"\b[0-9XYZ]\d{7}-?[A-Z]\b",  # Spain
         r"\b[12][ ]?\d{2}[ ]?(?:0[1-9]|1[0-2]|[2-9]\d)[ ]?\d{2}[ ]?\d{3}[ ]?\d{3}[ ]?\d{2}\b",  # France
@@ -297,7 +290,7 @@ ACCEPTS: dict[str, Callable[[str], bool]] = {
     "ip": _ip,
     "mac": _any,
     "crypto": _crypto,
-    "date_of_birth": _any,
+    "date_of_birth": births.is_day,
     "national_id": _national,
     DECOY: _any,
 }
