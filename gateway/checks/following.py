@@ -23,7 +23,7 @@ from gateway.core.holdback import Hit, Scan
 MEMORY = 32 << 20  # bytes of a derived pattern; with half of it that of `secrets` is rebuilt again and again
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
-RE2_ONLY = re.compile(r"\\[pPzQC]|\[\[:")  # what Python's parser does not know, or reads in another way
+RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
 _RUN = re2.compile(r"[!-~]+\z")
 
 
@@ -466,10 +466,17 @@ _CATEGORIES = {
 }
 _PLACES = {sre.AT_BOUNDARY: r"\b", sre.AT_NON_BOUNDARY: r"\B", sre.AT_END: "$", sre.AT_END_STRING: r"\z"}
 _FLAGS = {re.IGNORECASE: "i", re.DOTALL: "s", re.MULTILINE: "m"}
+_MAY_SPAN = re.compile(
+    r"[^!-~]|(?<!\\)\.|\[\^|\[:|\\[^bBd.+*?/(){}\[\]|$-]"
+)  # a pattern without any need not be parsed
 
 
 def may_span(pattern: str) -> bool:
     """Whether a match may hold white space or a character that is not ASCII."""
+    if not _MAY_SPAN.search(pattern):
+        return False
+    if RE2_ONLY.search(pattern):
+        return True
     try:
         return _spans(parser.parse(pattern))
     except (re.error, RecursionError, OverflowError):

@@ -8,7 +8,7 @@ import re2
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.checks.following import NotFollowable, beginnings
+from gateway.checks.following import MANY, NotFollowable, beginnings, may_span
 from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.core.terms import Passage, Place
@@ -147,11 +147,25 @@ def test_every_beginning_of_a_match_is_a_beginning(pattern, text):
         assert found.start() <= match.start()
 
 
-@pytest.mark.parametrize("pattern", [r"^secret", r"\pL+x", r"[[:alpha:]]{3}x", r"a\z", r"\Aabc"])
+@pytest.mark.parametrize("pattern", [r"^secret", r"\pL+x", r"[[:alpha:]]{3}x", r"[1[:alpha:]]{3}x", r"a\z", r"\Aabc"])
 def test_what_cannot_be_followed_says_so(pattern):
     with pytest.raises(NotFollowable):
         beginnings(pattern)
     assert not Regex(patterns={"p": pattern}).follows
+
+
+@pytest.mark.parametrize("space", [r"[[:space:]]", r"[.[:space:]]", r"\pZ", r"[^a-z]", r"\s", " ", r"\x20", "."])
+@pytest.mark.parametrize("place", [5, 6, 7])
+def test_a_match_with_white_space_is_held_among_many_patterns_as_well(space, place):
+    many = {f"p{number}": f"zzz{number}z" for number in range(MANY)}
+    holds(Regex(patterns={**many, "p": f"open{space}sesame"}), "x open sesame y", [place, place + 1])
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\bAKIA[0-9A-Z]{16}\b", r"v1\.[0-9a-f]{3,}", r"(?:a|b+)=\d\d", r"[.a]x", r"\[[!-~]\$"]
+)
+def test_what_matches_unbroken_runs_only(pattern):
+    assert not may_span(pattern)
 
 
 def test_little_is_held_of_ordinary_prose():
