@@ -14,6 +14,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Outrider needs Python 3.11 or newer; none was found."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m compileall -q gateway  # pip compiles what it installs, but not what is editable
 	@touch $(STAMP)
 
 # The scripted demo without any key; with OPENAI_API_KEY or OUTRIDER_UPSTREAM set, that upstream.

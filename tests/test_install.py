@@ -5,8 +5,11 @@ from importlib import metadata
 
 import psutil
 
+from gateway.checks import KINDS
+from gateway.fanout import STRATEGIES
 from tests.end_to_end.process import Gateway
 
+NOT_NEEDED = frozenset("jsonschema rich psycopg pyarrow botocore phonenumbers py3langid ray".split())
 MOST_PACKAGES = 30
 MOST_BYTES = 80 * 1024**2
 MOST_RESIDENT = 80 * 1024**2
@@ -46,6 +49,18 @@ def test_the_core_is_small():
     assert size <= MOST_BYTES
     assert not {"torch", "spacy", "numpy"} & found.keys()
     assert {"aiohttp", "orjson", "pydantic-core"} <= found.keys()  # so that the walk is known to walk
+
+
+def test_a_server_carries_only_what_it_uses(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONVERBOSE", "1")  # each module that is imported is told on standard error
+    house = "upstreams: {up: {base_url: 'http://127.0.0.1:9/v1', api_key: sk-x}}\ndefault_upstream: up\n"
+    with Gateway(tmp_path, house, "policy: p\nchecks: {secrets: {do: redact}, keywords: {words: [x]}}\n") as gateway:
+        pass
+    imported = set(re.findall(r"^import '([\w.]+)' #", gateway.log, re.MULTILINE))
+    assert {"gateway.server.app", "aiohttp", "pydantic", "yaml"} <= imported  # so that the list is known to be one
+    assert {kind for kind in KINDS if f"gateway.checks.{kind}" in imported} == {"secrets", "keywords"}
+    assert not {strategy for strategy in STRATEGIES if f"gateway.fanout.{strategy}" in imported}
+    assert not NOT_NEEDED & imported
 
 
 def test_the_idle_process_is_small(tmp_path):

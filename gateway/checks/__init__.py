@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 
 from gateway.checks.base import Check
-from gateway.kinds import gather
+from gateway.kinds import Kinds
 
-KINDS: dict[str, type[Check]] = gather(sys.modules[__name__], Check, "outrider.checks")
+KINDS: Kinds[Check] = Kinds(sys.modules[__name__], Check, "outrider.checks")

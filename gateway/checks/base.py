@@ -54,7 +54,7 @@ class Ask(Protocol):
 class Check(BaseModel):
     """Settings and judgement of one kind. A kind fixes `use` to a Literal of its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
     can_read: ClassVar[frozenset[Place]] = INPUT_PLACES | OUTPUT_PLACES
     can_rewrite: ClassVar[bool] = False  # tells where its hits are, so that they can be cut out

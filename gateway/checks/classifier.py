@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import orjson
@@ -64,4 +64,4 @@ class Classifier(Check):
 
 @cache
 def model_of(name: str) -> Model:
-    return Model(orjson.loads(files("gateway.checks").joinpath("data", f"{name}.json").read_bytes()))
+    return Model(orjson.loads(Path(__file__).with_name("data").joinpath(f"{name}.json").read_bytes()))

@@ -35,7 +35,7 @@ def _base_url(url: str) -> str:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # most are only parts of others
 
 
 class Timeouts(_Model):

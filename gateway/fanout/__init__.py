@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 
 from gateway.fanout.base import Strategy
-from gateway.kinds import gather
+from gateway.kinds import Kinds
 
-STRATEGIES: dict[str, type[Strategy]] = gather(sys.modules[__name__], Strategy, "outrider.fanout", by="strategy")
+STRATEGIES: Kinds[Strategy] = Kinds(sys.modules[__name__], Strategy, "outrider.fanout", by="strategy")

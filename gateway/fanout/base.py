@@ -17,7 +17,7 @@ BUDGET_CHARS = 4  # characters of a token, by the rule of thumb
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # most are only parts of others
 
 
 class Member(Model):

@@ -36,7 +36,7 @@ Restored = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # most are only parts of others
 
 
 class For(_Model):

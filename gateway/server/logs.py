@@ -13,12 +13,14 @@ from typing import Any, Literal
 import orjson
 import structlog
 
+log = structlog.get_logger()
+
 
 def set_up(level: str, style: Literal["auto", "console", "json"]) -> None:
     """Configure structlog for the process; `auto` is console on a terminal, else JSON."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     render: list[Any] = (
-        [_printable, structlog.dev.ConsoleRenderer()]
+        [_printable, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
     )

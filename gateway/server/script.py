@@ -26,7 +26,7 @@ SILENCE = b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f
 
 
 class ToolCall(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: str
     arguments: str = "{}"
@@ -35,7 +35,7 @@ class ToolCall(BaseModel):
 class Rule(BaseModel):
     """When it applies, what it answers, and how fast."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     when: str | None = Field(None, description="text that the last message must hold; case does not matter")
     model: str | None = Field(None, description="glob that the model's name must match")
