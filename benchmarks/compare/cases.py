@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from stand import Gateway, Stand, cpu, memory
+from stand import Gateway, Stand, cpu, memory, on_cpu
 
 Figures = dict[str, float]
 
@@ -107,13 +108,27 @@ def _panel(gateway: Gateway) -> str:
     return "vote-d50-k1" if gateway.name.startswith("floor") else "panel"
 
 
+def start(stand: Stand, gateway: Gateway, seconds: float) -> tuple[Figures, dict[str, list[float]]]:
+    """A fresh one, from the command to the first healthy answer, and the CPU until then."""
+    del seconds
+    fresh = replace(gateway, name=f"{gateway.name}, fresh")
+    stand.start(fresh)
+    used = on_cpu(fresh)
+    stand.stop(fresh)
+    return {"start_ms": 1e3 * fresh.started, "cpu_ms": 1e3 * used}, {}
+
+
 def idle(stand: Stand, gateway: Gateway, seconds: float) -> tuple[Figures, dict[str, list[float]]]:
-    del stand, seconds
-    return {"start_s": gateway.started, "mib": memory(gateway)}, {}
+    """One that nobody has asked yet."""
+    del stand
+    before = on_cpu(gateway)
+    time.sleep(5 * seconds)
+    return {"mib": memory(gateway), "cpu_percent": 100 * (on_cpu(gateway) - before) / (5 * seconds)}, {}
 
 
 CASES = [
     Case("idle", "Started and idle", "mib", idle),
+    Case("start", "From the command to the first healthy answer", "start_ms", start),
     Case("plain", "A plain request, 1 KB in and out, 32 at a time", "us_request", plain),
     Case("large", "A question of 200 KB, 8 at a time", "us_request", large),
     Case("stream", "Streams of 100 chunks without a pause, 16 at a time", "us_chunk", stream),
