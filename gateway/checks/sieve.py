@@ -11,6 +11,7 @@ from typing import Any
 from gateway.checks.following import RE2_ONLY
 from gateway.core.terms import Passage
 
+_MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together
 
 
@@ -36,6 +37,8 @@ class Sieve:
 
 def looks_at_ends(pattern: str) -> bool:
     """Whether a pattern may ask where its text begins or ends. What only RE2 can read may."""
+    if not _MAY_ASK.search(pattern):
+        return False
     if RE2_ONLY.search(pattern):
         return True
     try:
