@@ -83,8 +83,8 @@ NO_ROOM = Fault(
 class Spoken:
     """The answer so far: one running text for each channel, and only where a check will read it."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self._wanted = frozenset(places)
+    def __init__(self, places: frozenset[Place]) -> None:
+        self._wanted = places
         self._channels: dict[str, tuple[Place, list[str]]] = {}
         self.size = 0  # characters
 
@@ -143,36 +143,56 @@ def _goes_on(last: Piece, piece: Piece) -> bool:
     )
 
 
+class Layout:
+    """Who reads what, and when, in the exchanges of one plan: made once for many."""
+
+    def __init__(self, watches: Sequence[Watch], follows: Mapping[str, Follow], *, stream: bool) -> None:
+        """`follows` gives a scanner for each watch, by its name, that follows the answer as it comes."""
+        question = [watch for watch in watches if watch.side is Side.INPUT]
+        gating = [watch for watch in question if watch.gates]
+        answer = [_as_it_can(w, follows, stream=stream) for w in watches if w.side is Side.OUTPUT]
+        self.before = tuple(watch for watch in gating if watch.when is When.BEFORE)
+        self.beside = tuple(watch for watch in gating if watch.when is When.BESIDE)
+        self.silent = tuple(watch for watch in question if not watch.gates)
+        self.again = tuple(watch for watch in question if watch.rewrites)  # they look at the question said otherwise
+        self.rewrites = any(watch.rewrites for watch in watches)
+        self.following = tuple((watch, follows[watch.name]) for watch in answer if watch.lane is Lane.EXACT)
+        self.windows = tuple(watch for watch in answer if watch.lane is Lane.WINDOW)
+        self.whole = tuple(watch for watch in answer if watch.lane not in {Lane.EXACT, Lane.WINDOW})
+        self.holding = tuple(watch for watch in answer if watch.holds)
+        self.read = frozenset(place for w in self.whole if w.local for place in w.places)
+        self.read_raw = frozenset(place for w in self.whole if not w.local for place in w.places)
+
+
 class Exchange:
     """The state of one request: which looks are out, what is held, whether it is over."""
 
     def __init__(
         self,
         call: Call,
-        watches: Sequence[Watch],
+        watches: Sequence[Watch] | Layout,
         passages: Sequence[Passage],
         max_held: int,
         follows: Mapping[str, Follow] | None = None,
         *,
         masks: Masks | None = None,
     ) -> None:
-        """`follows` gives a scanner for each watch, by its name, that follows the answer as it comes."""
+        """`watches`, or the layout that was made of them and `follows`."""
         self._call = call
         masks = Masks(b"", "") if masks is None else masks
+        layout = watches if isinstance(watches, Layout) else Layout(watches, follows or {}, stream=call.stream)
+        self._layout = layout
         self._question_cuts = QuestionCuts(masks)
-        self._cuts = AnswerCuts(masks, needed=any(watch.rewrites for watch in watches))
-        self._question = tuple(watch for watch in watches if watch.side is Side.INPUT)
-        follows = follows or {}
-        answer = [_as_it_can(w, follows, stream=call.stream) for w in watches if w.side is Side.OUTPUT]
-        self._following = [Following(watch, follows[watch.name]) for watch in answer if watch.lane is Lane.EXACT]
-        self._windows = {watch.key: Windows(watch) for watch in answer if watch.lane is Lane.WINDOW}
-        self._answer = tuple(watch for watch in answer if watch.lane not in {Lane.EXACT, Lane.WINDOW})
+        self._cuts = AnswerCuts(masks, needed=layout.rewrites)
+        self._following = [Following(watch, follow) for watch, follow in layout.following]
+        self._windows = {watch.key: Windows(watch) for watch in layout.windows}
         self._passages = tuple(passages)
         self._max_held = max_held
-        self._gate = Gate(answer)
-        self._spoken = Spoken(place for w in self._answer if w.local for place in w.places)
-        self._spoken_raw = Spoken(place for w in self._answer if not w.local for place in w.places)
+        self._gate = Gate(layout.holding)
+        self._spoken = Spoken(layout.read)
+        self._spoken_raw = Spoken(layout.read_raw)
         self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
+        self._gating = {Side.INPUT: 0, Side.OUTPUT: 0}  # of them, those that somebody waits for
         self._asked = False
         self._rewriting = False  # the question is being said otherwise
         self._over = False  # the call has ended or broken
@@ -197,8 +217,7 @@ class Exchange:
 
     def start(self) -> list[Effect]:
         """The first effects: the local checks of the question, or everything if there are none."""
-        effects = self._look(w for w in self._question if w.gates and w.when is When.BEFORE)
-        return effects + self._advance()
+        return self._look(self._layout.before) + self._advance()
 
     def take(self, event: Event) -> list[Effect]:
         """What follows from one event. After the close: nothing."""
@@ -216,8 +235,8 @@ class Exchange:
             case Stopped(finding=finding):
                 self._over = True
                 return self._close(Verdict(Decision.BLOCKED, by=finding))
-            case Found(finding=finding):
-                return self._found(finding)
+            case Found():
+                return self._found(event)
             case Rewritten():
                 return self._rewritten(event)
             case Elapsed():
@@ -267,7 +286,7 @@ class Exchange:
                 return effects
         effects += self._show(rest, ())
         silent = [w.watch for w in self._windows.values() if not w.looked]
-        return effects + self._look([*self._answer, *silent]) + self._advance()
+        return effects + self._look([*self._layout.whole, *silent]) + self._advance()
 
     def _read(self, pieces: Sequence[Piece]) -> list[Effect]:
         """What every check that reads along makes of these pieces."""
@@ -286,7 +305,7 @@ class Exchange:
             windows.add(read if windows.watch.local else raw)
             window = windows.next(final=self._ended)
             if window is not None:
-                self._out[windows.watch.key] = windows.watch
+                self._send_out(windows.watch)
                 effects.append(Examine(windows.watch, window.passages, self._asked_by_user(windows.watch)))
         return effects
 
@@ -321,9 +340,20 @@ class Exchange:
         self._gate.excuse(following.watch)
         return effects
 
-    def _found(self, finding: Finding) -> list[Effect]:
-        if self._out.pop(finding.watch.key, None) is None:
-            return []
+    def _found(self, event: Found) -> list[Effect]:
+        effects: list[Effect] = []
+        for finding in (event.finding, *event.then):
+            watch = self._out.pop(finding.watch.key, None)
+            if watch is None:
+                continue
+            self._gating[watch.side] -= watch.gates
+            effects += self._settled(finding)
+            if self.closed:
+                return effects
+        return effects + self._advance()
+
+    def _settled(self, finding: Finding) -> list[Effect]:
+        """What one finding changes by itself."""
         if finding.watch.rewrites and finding.outcome is Outcome.HIT:
             finding = self._cut(finding)
         if stops(finding):
@@ -331,10 +361,10 @@ class Exchange:
         windows = self._windows.get(finding.watch.key)
         if windows is not None and windows.out is not None:
             self._gate.clear(finding.watch, windows.cleared())
-            return self._show((), ()) + self._advance()
+            return self._show((), ())
         if finding.watch.side is Side.OUTPUT:
             self._gate.excuse(finding.watch)  # it has seen everything
-        return self._advance()
+        return []
 
     def _cut(self, finding: Finding) -> Finding:
         """Cut out what a look has found, of the question or of the whole answer; stuck where that cannot be done."""
@@ -358,7 +388,7 @@ class Exchange:
         self._call, self._passages = event.call, event.passages
         if (restorer := self._cuts.restore()) is not None:
             self._gate.restore(restorer.watch, restorer.place)
-        return self._look(w for w in self._question if w.rewrites) + self._advance()
+        return self._look(self._layout.again) + self._advance()
 
     def _look(self, watches: Iterable[Watch]) -> list[Effect]:
         """Send these watches' checks to look; one that has nothing to read is noted, not sent."""
@@ -366,11 +396,16 @@ class Exchange:
         for watch in watches:
             passages = self._seen_by(watch)
             if passages or watch.always_asked:
-                self._out[watch.key] = watch
+                self._send_out(watch)
                 effects.append(Examine(watch, passages, self._asked_by_user(watch)))
             else:
                 effects.append(Note(Finding(watch, Outcome.NOTHING)))
         return effects
+
+    def _send_out(self, watch: Watch) -> None:
+        if watch.key not in self._out:
+            self._out[watch.key] = watch
+            self._gating[watch.side] += watch.gates
 
     def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
         if watch.side is Side.OUTPUT:
@@ -384,10 +419,10 @@ class Exchange:
 
     def _out_gates(self) -> bool:
         """Whether a look is out that may still make room."""
-        return any(watch.gates for watch in self._out.values())
+        return any(self._gating.values())
 
     def _waits_for(self, side: Side) -> bool:
-        return any(watch.gates and watch.side is side for watch in self._out.values())
+        return self._gating[side] > 0
 
     def _advance(self) -> list[Effect]:
         """Go as far as what is known allows."""
@@ -419,8 +454,7 @@ class Exchange:
     def _ask(self) -> list[Effect]:
         """The call and the checks beside it, at the same moment."""
         self._asked = True
-        beside = self._look(w for w in self._question if w.gates and w.when is When.BESIDE)
-        silent = self._look(w for w in self._question if not w.gates)
+        beside, silent = self._look(self._layout.beside), self._look(self._layout.silent)
         return [*beside, Ask(self._call), *silent]
 
     def _close(self, verdict: Verdict) -> list[Effect]:

@@ -41,6 +41,7 @@ class Gate:
         self._open = False
         self._begun = False
         self._place: Callable[[str, int], int] | None = None
+        self._frames = 0  # that are held
         self.held = 0  # bytes
 
     @property
@@ -79,6 +80,7 @@ class Gate:
         if queue is None:
             queue = self._held[delta.group] = deque()
         queue.append(Held(next(self._numbers), delta, tuple(marks), speaks))
+        self._frames += 1
         self.held += delta.size
 
     def clear(self, watch: Watch, extent: Extent) -> None:
@@ -98,7 +100,7 @@ class Gate:
         While a check holds, frames without words do not go ahead of the first cleared words: they
         would commit the answer to status 200 before a block could still be an error of its own.
         """
-        if not self._open:
+        if not self._open or not self._frames:
             return []
         going: list[Held] = []
         lasting = 0
@@ -110,16 +112,19 @@ class Gate:
             self._held[one.delta.group].appendleft(one)
         for one in going[:lasting]:
             self.held -= one.delta.size
+        self._frames -= lasting
         self._begun = self._begun or lasting > 0
         return [one.delta for one in going[:lasting]]
 
     def _next(self) -> Held | None:
         """Take the oldest frame that is cleared and need not wait for an older one."""
         queues = [queue for queue in self._held.values() if queue]
+        if not queues:
+            return None
         if len(queues) == 1:  # there is no order to keep with others
             return queues[0].popleft() if self._is_clear(queues[0][0]) else None
         heads = [queue[0] for queue in queues]
-        oldest = min((head.number for head in heads), default=math.inf)
+        oldest = min(head.number for head in heads)
         barrier = self._held.get(None)
         limit = barrier[0].number if barrier else math.inf  # what keeps its order with all
         found: Held | None = None

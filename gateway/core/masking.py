@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from gateway.core.edits import Edit, Edits
@@ -67,9 +68,14 @@ class Masks:
 
     def __init__(self, key: bytes, scope: str) -> None:
         """`scope` stands for the conversation: its values have their placeholders to themselves."""
-        self._key = hashlib.sha256(key + scope.encode("utf-8", "replace")).digest()
+        self._secret, self._scope = key, scope
         self._values: dict[str, _Value] = {}  # by what stands between the brackets, in its one spelling
         self._names: dict[str, str] = {}  # normal value -> what stands between the brackets
+
+    @cached_property
+    def _key(self) -> bytes:
+        """Made when the first placeholder is: most requests need none."""
+        return hashlib.sha256(self._secret + self._scope.encode("utf-8", "replace")).digest()
 
     def placeholder(self, category: str, value: str) -> str:
         """What stands for a value; nothing is kept of it."""

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[T]) -> type[T]:
+    """A frozen dataclass that is frozen to the type checker only: it costs a third to make, and many are made."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
 
 Document = dict[str, Any]  # a parsed JSON object
 Headers = Mapping[str, str]
@@ -68,7 +77,7 @@ class Origin(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Passage:
     """One text of a document: where it is, what kind of place that is, what it says."""
 
@@ -78,7 +87,7 @@ class Passage:
     origin: Origin | None = field(default=None, compare=False)  # for texts that stand elsewhere, decoded or joined
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """A request, read once. `document` is what was parsed and what is forwarded."""
 
@@ -123,7 +132,7 @@ class When(StrEnum):
     BESIDE = "beside"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Watch:
     """One check bound to one side of one exchange: whom to ask, what of, what follows."""
 
@@ -141,25 +150,24 @@ class Watch:
     history: History = History.FULL  # of the question: which turns it is shown
     exchange: bool = False  # of the answer: it is shown the user's turn as well
     restore: frozenset[Place] = frozenset()  # of a mask: where its placeholders become values again
+    # What follows from the above, worked out once.
     key: str = field(init=False, compare=False, default="")  # unique within a plan
+    rewrites: bool = field(init=False, compare=False, default=False)  # a hit is cut out, and the rest goes on
+    gates: bool = field(init=False, compare=False, default=False)  # the answer waits: it can stop or change it
+    holds: bool = field(
+        init=False, compare=False, default=False
+    )  # text of the answer stays back until it has cleared it
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"{self.name}/{self.side}")
-
-    @property
-    def rewrites(self) -> bool:
-        """Whether a hit is cut out, and the rest goes on."""
-        return not self.shadow and self.action in {Action.MASK, Action.REDACT}
-
-    @property
-    def gates(self) -> bool:
-        """Whether the answer waits for it: only what can stop or change an answer may hold it."""
-        return not self.shadow and self.action >= Action.MASK
-
-    @property
-    def holds(self) -> bool:
-        """Whether text of the answer stays back until this check has cleared it."""
-        return self.gates and self.side is Side.OUTPUT and self.lane is not Lane.AFTER
+        gates = not self.shadow and self.action >= Action.MASK
+        derived = {
+            "key": f"{self.name}/{self.side}",
+            "rewrites": gates and self.action is not Action.BLOCK,
+            "gates": gates,
+            "holds": gates and self.side is Side.OUTPUT and self.lane is not Lane.AFTER,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 class Outcome(StrEnum):
@@ -178,7 +186,7 @@ class Span(NamedTuple):
     category: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Judgement:
     """What a check says of the passages it was shown."""
 
@@ -191,7 +199,7 @@ class Judgement:
     spans: tuple[Span, ...] = ()  # every hit, from a check that is to cut them out
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """What came of one look of one watch."""
 
@@ -213,7 +221,7 @@ class Finding:
         return Action.PASS
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One upstream completion to be asked for."""
 
@@ -227,7 +235,7 @@ class Call:
     rewritable: bool = False  # its frames may have to be changed, so where their texts stand is kept
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Text that a delta adds to one channel of the answer.
 
@@ -254,7 +262,7 @@ class Spot(NamedTuple):
     key: Any
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delta:
     """One frame of an answer (an SSE chunk, a whole document, some bytes) and the text in it."""
 
@@ -273,7 +281,7 @@ class Blame(StrEnum):
     OVERFLOW = "overflow"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fault:
     """Why a call was lost, in words that are safe to show: nothing here is model-made."""
 
@@ -289,7 +297,7 @@ class Fault:
 # --- events: what happened -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Arrived:
     """What came of an answer: one frame, or several that came together and are looked at together."""
 
@@ -303,40 +311,43 @@ class Arrived:
         return self.delta.size + sum(delta.size for delta in self.then)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """The answer is complete: the upstream said so itself."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Broke:
     call: str
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
+    """What came of a look, or of several that were over at the same moment."""
+
     finding: Finding
+    then: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Elapsed:
     """The deadline of the whole exchange has passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Overfull:
     """What is held of the answer does not fit into the memory that all requests share."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Left:
     """The client hung up."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rewritten:
     """The question as it is asked now, and everything it says."""
 
@@ -344,7 +355,7 @@ class Rewritten:
     passages: tuple[Passage, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stopped:
     """A call that checks its own answers has none left: this finding stopped it."""
 
@@ -358,12 +369,12 @@ Event = Arrived | Ended | Broke | Stopped | Found | Elapsed | Overfull | Left | 
 # --- effects: what is to be done --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Examine:
     """Show these passages to this watch's check and report what it found."""
 
@@ -372,33 +383,33 @@ class Examine:
     question: tuple[Passage, ...] = ()  # the user's turn that the answer is to; not judged itself
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Drop:
     """Stop a call (by its name) or a look (by its watch's key): nobody waits for it any more."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pause:
     """Read no further from this call for now: the held text has reached its bound."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resume:
     call: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rewrite:
     """Say these texts of the question otherwise and report it as `Rewritten`: (path, text) -> new text."""
 
     texts: Mapping[tuple[str, str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Send:
     delta: Delta
     changes: tuple[tuple[Spot, str], ...] = ()  # strings of the frame that say something else now
@@ -412,7 +423,7 @@ class Decision(StrEnum):
     LEFT = "left"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     decision: Decision
     by: Finding | None = None  # the finding that blocked
@@ -420,7 +431,7 @@ class Verdict:
     unknown: int = 0  # placeholders that a model made up: left as they are
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Note:
     """Put a finding on record that took no look: there was nothing to read, or it was read as it came."""
 
@@ -428,7 +439,7 @@ class Note:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Close:
     verdict: Verdict
 

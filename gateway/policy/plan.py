@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property, partial
 
 from gateway.checks.base import Check
+from gateway.core.exchange import Layout
 from gateway.core.holdback import Follow
 from gateway.core.terms import (
     UNREAD_PLACES,
@@ -70,6 +71,16 @@ class Plan:
         found = {name: check.bound(request) for name, check in self.checks.items()}
         same = all(found[name] is check for name, check in self.checks.items())
         return self if same else replace(self, checks=found)
+
+    @cached_property
+    def layouts(self) -> Mapping[bool, Layout]:
+        """Who reads what in its exchanges, by whether they are streamed."""
+        return {stream: Layout(self.watches, self.follows, stream=stream) for stream in (False, True)}
+
+    @cached_property
+    def local(self) -> bool:
+        """Whether every check that an answer waits for runs in this process."""
+        return all(self.checks[watch.name].local for watch in self.watches if watch.gates)
 
     @cached_property
     def rewrites(self) -> bool:

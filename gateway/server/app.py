@@ -24,6 +24,7 @@ from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.admit import Doors
 from gateway.server.afterwards import Afterwards
+from gateway.server.alone import Alone
 from gateway.server.audit.keeper import Keeper
 from gateway.server.candidate import Candidate, Part
 from gateway.server.consult import Counsel
@@ -289,7 +290,7 @@ class Gateway:
         longest = max((upstream.timeout.total for upstream in self.house.upstreams.values()), default=0.0)
 
         async def race(exchange: Exchange, upstream: Upstream, part: Part, candidate: Candidate) -> None:
-            await Race(
+            await (Alone if planned.local else Race)(
                 exchange,
                 planned.checks,
                 upstream,
@@ -415,12 +416,13 @@ class Gateway:
                 receipt.texts.rewritten(asked.passages)
             return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
 
-        watches = planned.watches if watches is None else watches
+        layout = planned.layouts[request.stream] if watches is None else watches
+        carrier = Alone if planned.local and upstream is None else Race
         upstream = self.upstreams[route.upstream] if upstream is None else upstream
         within = self.house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within
         release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
-        race = Race(
-            Exchange(call, watches, request.passages, self.settings.max_held, planned.follows, masks=masks),
+        carrying = carrier(
+            Exchange(call, layout, request.passages, self.settings.max_held, planned.follows, masks=masks),
             planned.checks,
             upstream,
             headers=http.headers,
@@ -433,7 +435,7 @@ class Gateway:
             keepalive=self.settings.keepalive,
             reword=reword,
         )
-        await race.run()
+        await carrying.run()
         if release.response is None:  # the client left before anything could be said
             raise asyncio.CancelledError
         return release.response

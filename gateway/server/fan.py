@@ -8,6 +8,7 @@ until the question is cleared, and closing it ends every task.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -109,7 +110,9 @@ class FanOut:
     async def close(self) -> None:
         """Everything ends with its request."""
 
-    async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
+    async def answer(
+        self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         """The answer that the contest comes to, its frames as if one model had said them."""
         strategy = self._fan.strategy
         fraction = getattr(strategy, "max_hedged_fraction", 1.0)
@@ -134,9 +137,9 @@ class FanOut:
                     async for frame in self._frames(contest, call, group, record):
                         delta = self._extended(reader.delta(frame, len(canonical.dump(frame))), contest)
                         record.first_delta = record.first_delta or time.monotonic()
-                        yield delta
+                        yield (delta,)
                     if closing := reader.closing():
-                        yield Delta(None, closing)
+                        yield (Delta(None, closing),)
                 except (UpstreamError, CandidatesStopped) as error:
                     failure = error
                 finally:

@@ -8,134 +8,66 @@ cancelled one by one, which closes their connections.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 
-import structlog
-
-from gateway.checks.base import Check
-from gateway.core.exchange import Exchange
-from gateway.core.terms import (
-    Arrived,
-    Ask,
-    Broke,
-    Call,
-    Close,
-    Delta,
-    Drop,
-    Effect,
-    Elapsed,
-    Ended,
-    Event,
-    Examine,
-    Fault,
-    Found,
-    Headers,
-    Left,
-    Note,
-    Overfull,
-    Pause,
-    Resume,
-    Rewrite,
-    Rewritten,
-    Send,
-    Stopped,
-)
-from gateway.server.afterwards import Afterwards
-from gateway.server.consult import Counsel, look_now, look_once
-from gateway.server.record import Book, Look
-from gateway.server.release import ClientGone, Outlet
-from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
-
-log = structlog.get_logger()
+from gateway.core.terms import Arrived, Call, Delta, Effect, Elapsed, Ended, Event, Examine, Found, Left, Overfull
+from gateway.server.carrying import Carrier
+from gateway.server.record import Look
+from gateway.server.release import ClientGone
 
 TOGETHER = 32_768  # bytes of frames that are looked at together
 MAILBOX = 64  # events that may wait; a slow client fills it and so slows the upstream
-INLINE = 32_768  # characters that a local check may read on the event loop; more go to a thread
-INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
 
-class Race:
+class Race(Carrier):
     """One request's calls and looks, racing under one task group."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        checks: Mapping[str, Check],
-        upstream: Upstream,
-        *,
-        headers: Headers,
-        counsel: Counsel,
-        release: Outlet,
-        receipt: Book,
-        afterwards: Afterwards,
-        within: float,
-        keepalive: float = 15.0,
-        reword: Callable[[Mapping[tuple[str, str], str]], Rewritten] | None = None,
-        comment_after: float = 0.0,
-    ) -> None:
-        """`reword` says the question otherwise; without it no check may rewrite.
+    _group: asyncio.TaskGroup
 
-        `comment_after`: seconds until a stream whose answer is still being decided gets its first comment; 0: never.
-        """
-        self._comment_after = comment_after
-        self._exchange = exchange
-        self._checks = checks
-        self._upstream = upstream
-        self._headers = headers
-        self._counsel = counsel
-        self._release = release
-        self._receipt = receipt
-        self._afterwards = afterwards
-        self._within = within  # seconds for the whole exchange
-        self._keepalive = keepalive  # seconds of silence in a stream under way
-        self._rewording = reword
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As every carrier."""
+        super().__init__(*args, **kwargs)
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
-        self._soon: deque[Event] = deque()  # found on the spot by local checks
+        self._soon: deque[Event] = deque()  # what came of effects at once
         self._taken: Event | None = None  # out of the mailbox, and next
         self._coming = 0  # bytes in the mailbox
-        self._part = f"answer {id(self)}"
         self._flowing = asyncio.Event()
-        self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
         self._running: dict[str, tuple[asyncio.Task[None], Look | None]] = {}
 
     async def run(self) -> None:
-        """Until the verdict is carried out. A client that hangs up cancels everything."""
         self._flowing.set()
         try:
-            async with asyncio.TaskGroup() as group:
-                deadline = group.create_task(self._deadline())
-                await self._until_closed(group)
+            async with asyncio.TaskGroup() as self._group:
+                deadline = self._group.create_task(self._deadline())
+                await self._until_closed()
                 deadline.cancel()
         except asyncio.CancelledError:
-            self._abandon()
+            await self._abandon()
             raise
         finally:
-            self._receipt.held.set(self._part, 0)
-            for examine, look in self._after:
-                self._late(examine, look)
+            self._end()
 
-    async def _until_closed(self, group: asyncio.TaskGroup) -> None:
+    async def _until_closed(self) -> None:
         effects = self._exchange.start()
         while True:
             try:
-                await self._carry_out(effects, group)
+                self._soon += await self._carry_out(effects)
                 if self._exchange.closed:
                     return
                 event = await self._next()
             except ClientGone:
                 event = Left()
-            if isinstance(event, Arrived):
-                self._coming -= event.size
-            effects = self._exchange.take(event)
-            if not self._exchange.closed and not self._fits():
-                effects += self._exchange.take(Overfull())
+            effects = self._taken_in(event)
 
-    def _fits(self) -> bool:
-        """Count what is held of the answer now; False: it is more than there is room for."""
-        return self._receipt.held.set(self._part, self._exchange.held + self._coming)
+    def _taken_in(self, event: Event) -> list[Effect]:
+        if isinstance(event, Arrived):
+            self._coming -= event.size
+        effects = self._exchange.take(event)
+        if not self._exchange.closed and not self._fits(self._coming):
+            effects += self._exchange.take(Overfull())
+        return effects
 
     async def _next(self) -> Event:
         if self._soon:
@@ -162,15 +94,15 @@ class Race:
     def _with_others(self, event: Arrived) -> Arrived:
         """A frame and those that have come since, up to a bound: they are looked at together."""
         size = event.size
-        others: list[Delta] = []
+        others: list[Delta] = [*event.then]
         while size < TOGETHER and not self._mailbox.empty():
             other = self._mailbox.get_nowait()
             if not isinstance(other, Arrived) or other.call != event.call:
                 self._taken = other
                 break
-            others.append(other.delta)
+            others += (other.delta, *other.then)
             size += other.size
-        return Arrived(event.call, event.delta, tuple(others)) if others else event
+        return Arrived(event.call, event.delta, tuple(others))
 
     def _patience(self) -> float:
         """Seconds of silence until a comment is due; 0: none may be written."""
@@ -178,92 +110,36 @@ class Race:
             return self._keepalive
         return self._comment_after if self._exchange.cleared else 0.0
 
-    async def _carry_out(self, effects: list[Effect], group: asyncio.TaskGroup) -> None:
-        for effect in effects:
-            match effect:
-                case Send(delta=delta, changes=changes):
-                    self._release.send(delta, changes)
-                case Rewrite(texts=texts):
-                    self._soon.append(await self._reword(texts))
-                case Examine():
-                    self._examine(effect, group)
-                case Ask(call=call):
-                    self._running[call.name] = (group.create_task(self._pump(call)), None)
-                case Drop(what=what):
-                    self._drop(what)
-                case Note(finding=finding, paths=paths):
-                    self._receipt.note(finding, paths)
-                case Pause():
-                    self._flowing.clear()
-                case Resume():
-                    self._flowing.set()
-                case Close(verdict=verdict):
-                    self._receipt.close(verdict)
-                    await self._release.close(verdict)
+    async def _ask(self, call: Call) -> None:
+        self._running[call.name] = (self._group.create_task(self._pump(call)), None)
 
-    async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
-        """The question said otherwise; a large one on a thread."""
-        assert self._rewording is not None
-        if sum(map(len, texts.values())) > INLINE:
-            return await asyncio.to_thread(self._rewording, texts)
-        return self._rewording(texts)
+    async def _examine(self, examine: Examine, look: Look) -> None:
+        self._running[examine.watch.key] = (self._group.create_task(self._told(examine, look)), look)
 
-    def _examine(self, examine: Examine, group: asyncio.TaskGroup) -> None:
-        look = self._receipt.look(examine)
-        check = self._checks[examine.watch.name]
-        if examine.watch.shadow:  # it may not cost its client a millisecond
-            self._after.append((examine, look))
-        elif check.local and sum(len(p.text) for p in examine.passages) <= check.inline:
-            finding = look_now(check, examine)
-            self._receipt.found(look, finding)
-            self._soon.append(Found(finding))
-        elif examine.watch.gates:
-            self._running[examine.watch.key] = (group.create_task(self._look(examine, look)), look)
-        else:
-            self._late(examine, look)
-
-    def _late(self, examine: Examine, look: Look) -> None:
-        look.started = time.monotonic()
-        self._receipt.late += 1
-        self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
-
-    async def _look(self, examine: Examine, look: Look) -> None:
-        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
-        self._receipt.found(look, finding)
-        await self._mailbox.put(Found(finding))
-
-    async def _late_look(self, examine: Examine, look: Look) -> None:
-        try:
-            finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
-            self._receipt.found(look, finding)
-        finally:
-            self._receipt.late_ended()
+    async def _told(self, examine: Examine, look: Look) -> None:
+        await self._mailbox.put(Found(await self._asked(examine, look)))
 
     async def _pump(self, call: Call) -> None:
         """Read one call to its end and tell what came. Waits while the exchange wants no more."""
-        record = CallRecord(call.name, call.upstream, call.model, held=self._receipt.held)
-        self._receipt.calls.append(record)
-        texts = self._receipt.texts
-        over: Event
+        over: Event = Ended(call.name)
         try:
-            async with aclosing(self._upstream.answer(call, self._headers, record)) as deltas:
-                async for delta in deltas:
-                    self._coming += delta.size
-                    if texts is not None:
-                        texts.said(delta.pieces)
-                    await self._mailbox.put(Arrived(call.name, delta))
+            async with aclosing(self._upstream.answer(call, self._headers, self._record(call))) as batches:
+                async for batch in batches:
+                    event = self._arrived(call, batch)
+                    self._coming += event.size
+                    await self._mailbox.put(event)
                     await self._flowing.wait()
-            over = Ended(call.name)
-        except UpstreamError as error:
-            over = Broke(call.name, error.fault)
-        except CandidatesStopped as error:
-            over = Stopped(call.name, error.finding)
-        except Exception:  # ours: told to the client as a fault, kept in the log with its trace
-            log.exception("pump_failed", id=self._receipt.id)
-            over = Broke(call.name, INTERNAL)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is told as the end of the call
+            over = self._lost(call, error)
         await self._mailbox.put(over)
 
-    def _drop(self, what: str) -> None:
+    def _pause(self) -> None:
+        self._flowing.clear()
+
+    def _resume(self) -> None:
+        self._flowing.set()
+
+    async def _drop(self, what: str) -> None:
         task, look = self._running.pop(what, (None, None))
         if task is not None:
             task.cancel()
@@ -273,12 +149,3 @@ class Race:
     async def _deadline(self) -> None:
         await asyncio.sleep(self._within)
         await self._mailbox.put(Elapsed())
-
-    def _abandon(self) -> None:
-        """The client hung up: the group has cancelled everything; say so on the receipt."""
-        if not self._exchange.closed:
-            for effect in self._exchange.take(Left()):
-                if isinstance(effect, Drop):
-                    self._drop(effect.what)
-                elif isinstance(effect, Close):
-                    self._receipt.close(effect.verdict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
@@ -47,30 +48,38 @@ class ScriptedUpstream:
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
+    async def answer(
+        self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         record.started, record.attempts = time.monotonic(), 1
         reader = ENDPOINTS[call.path].reader(call.document, stream=call.stream)
         reader.rewritable = call.rewritable
         try:
-            async for frame in self._frames(call, record):
+            async for frame in self._frames(call, record, pulse):
+                if frame is None:
+                    yield ()
+                    continue
                 delta = reader.raw(frame.media, frame.data) if isinstance(frame, Raw) else reader.delta(frame)
                 record.usage = reader.usage
                 record.first_delta = record.first_delta or time.monotonic()
-                yield delta
+                yield (delta,)
             if closing := reader.closing():
-                yield Delta(None, closing)
+                yield (Delta(None, closing),)
         except (asyncio.CancelledError, GeneratorExit):
             record.cancelled = True
             raise
         finally:
             record.ended = time.monotonic()
 
-    async def _frames(self, call: Call, record: CallRecord) -> AsyncGenerator[Document | Raw, None]:
+    async def _frames(
+        self, call: Call, record: CallRecord, pulse: float = math.inf
+    ) -> AsyncGenerator[Document | Raw | None, None]:
+        """None: nothing but the time of a pulse has passed."""
         rule = self._rule(call.model, last_text(call.document))
+        async for nothing in self._passes(FOREVER if rule.hang else rule.first_token, pulse):
+            yield nothing
         if rule.hang:
-            await self._sleep(FOREVER)
             raise UpstreamError(TOO_SLOW)
-        await self._sleep(rule.first_token)
         if rule.error is not None:
             record.status = rule.error
             raise UpstreamError(refusal(rule.error, {}, {}, own_key=True))
@@ -82,13 +91,22 @@ class ScriptedUpstream:
             if step == rule.break_after:
                 raise UpstreamError(CUT)
             if step:
-                await self._sleep(rule.between_tokens)
+                async for nothing in self._passes(rule.between_tokens, pulse):
+                    yield nothing
             for frame in frames:
                 yield frame
         if rule.break_after is not None:
             raise UpstreamError(CUT)
         for frame in ending:
             yield frame
+
+    async def _passes(self, seconds: float, pulse: float) -> AsyncGenerator[None, None]:
+        """So much time, told in pulses."""
+        while seconds > pulse:
+            await self._sleep(pulse)
+            seconds -= pulse
+            yield None
+        await self._sleep(seconds)
 
     async def ask(self, endpoint: str, model: str, body: Document) -> Document:
         if endpoint == "moderations":

@@ -12,7 +12,7 @@ import math
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -32,6 +32,7 @@ from gateway.wire.reader import Reader, UpstreamErrorFrame
 
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
 INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
+TOGETHER = 32_768  # bytes of events that are given on together
 MAX_ERROR = 1024**2  # bytes of an error answer
 ASKED: dict[str, Endpoint] = {
     one.name: one for one in (CHAT, COMPLETIONS, MODERATIONS, EMBEDDINGS)
@@ -107,8 +108,13 @@ class CallRecord:
 class Upstream(Protocol):
     """One place that answers requests of every endpoint."""
 
-    def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
-        """Deltas as they come; returns when the answer is complete, else raises UpstreamError."""
+    def answer(
+        self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
+    ) -> AsyncGenerator[Sequence[Delta], None]:
+        """Deltas as they come, those of one read together; returns when the answer is complete, else raises UpstreamError.
+
+        In a stream, no delta at all after each `pulse` seconds of silence.
+        """
         ...
 
     async def ask(self, endpoint: str, model: str, body: Document) -> Document:
@@ -135,6 +141,12 @@ class Patience:
     """Until when the next read may take; what is said moves it on."""
 
     until: float  # monotonic seconds
+    pulse: float = math.inf  # seconds of silence that are told
+    pulsed: bool = False  # the last read came to nothing but that
+
+    @property
+    def next(self) -> float:
+        return min(self.until, time.monotonic() + self.pulse) if self.pulse < math.inf else self.until
 
 
 class RetryBudget:
@@ -168,7 +180,9 @@ class HttpUpstream:
     async def close(self) -> None:
         await self._client.close()
 
-    async def answer(self, call: Call, headers: Headers, record: CallRecord) -> AsyncGenerator[Delta, None]:
+    async def answer(
+        self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         limits = self._settings.timeout
         until = time.monotonic() + limits.total
         retries = 0 if headers.get("x-stainless-retry-count", "0") != "0" else self._settings.retries
@@ -178,11 +192,11 @@ class HttpUpstream:
             while True:
                 record.attempts += 1
                 try:
-                    async with aclosing(self._attempt(call, headers, record, until)) as deltas:
-                        async for delta in deltas:
-                            if record.first_delta is None:
+                    async with aclosing(self._attempt(call, headers, record, until, pulse)) as batches:
+                        async for deltas in batches:
+                            if deltas and record.first_delta is None:
                                 record.first_delta = time.monotonic()
-                            yield delta
+                            yield deltas
                 except UpstreamError as error:
                     wait = self._wait(error, record, retries, until)
                     if wait is None:
@@ -208,40 +222,43 @@ class HttpUpstream:
         return pause
 
     async def _attempt(
-        self, call: Call, headers: Headers, record: CallRecord, until: float
-    ) -> AsyncGenerator[Delta, None]:
+        self, call: Call, headers: Headers, record: CallRecord, until: float, pulse: float
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         first = min(until, time.monotonic() + self._settings.timeout.first_token)
         endpoint = ENDPOINTS[call.path]
         response = await self._send(endpoint, call.document, headers, first)
         record.status = response.status
-        answer = _Answer(endpoint, endpoint.reader(call.document, stream=call.stream), response, call.stream)
-        answer.reader.rewritable = call.rewritable
-        answer.grow = record.grow
+        reader = endpoint.reader(call.document, stream=call.stream)
+        reader.rewritable = call.rewritable
+        answer = _Answer(endpoint, reader, response, call.stream, Patience(first, pulse), record.grow)
         try:
             await self._refuse_status(response, first)
             record.headers, request_id = _told(response.headers)
-            async with aclosing(self._deltas(answer, first, until)) as deltas:
-                async for delta in deltas:
-                    record.usage = answer.reader.usage
-                    if request_id:
-                        yield Delta(None, request_id)  # in a frame of its own, that no choice overtakes
-                        request_id = ()
-                    yield delta
-            if closing := answer.reader.closing():
-                yield Delta(None, closing)
+            ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
+            if response.media == JSON:
+                deltas = await self._plain(answer)
+                record.usage = reader.usage
+                yield [*ahead, *deltas, *_closing(reader)]
+            else:
+                async with aclosing(self._pieces(answer, until)) as batches:
+                    async for deltas in batches:
+                        record.usage = reader.usage
+                        if deltas:
+                            deltas[:0], ahead = ahead, []
+                        yield deltas
+                if closing := _closing(reader):
+                    yield closing
             response.release()
         finally:
             response.close()
 
-    def _deltas(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
+    def _pieces(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         """By what the upstream sent, not by what was asked: a stream may come as JSON and the reverse."""
         media = answer.response.media
         if media == "text/event-stream":
-            return self._streamed(answer, first, until) if answer.stream else self._gathered(answer, first, until)
-        if media == JSON:
-            return self._plain(answer, first)
+            return self._streamed(answer, until) if answer.stream else self._gathered(answer, until)
         if answer.endpoint.raw_media is not None and answer.endpoint.raw_media.match(media) and not answer.stream:
-            return self._raw(answer, media, first, until)
+            return self._raw(answer, media, until)
         raise UpstreamError(MALFORMED)
 
     async def _send(self, endpoint: Endpoint, document: Document, headers: Headers, until: float) -> Answer:
@@ -295,40 +312,50 @@ class HttpUpstream:
         told = refusal(response.status, document, response.headers, own_key=not self._settings.passes_key_through)
         raise UpstreamError(told, retry=retry, wait=wait)
 
-    async def _plain(self, answer: _Answer, first: float) -> AsyncGenerator[Delta, None]:
+    async def _plain(self, answer: _Answer) -> list[Delta]:
         most, values = answer.endpoint.max_answer, answer.endpoint.max_values
-        document, size = await _document(answer.response, first, most, values, answer.grow)
+        document, size = await _document(answer.response, answer.patience.until, most, values, answer.grow)
         with _readable():
-            if not answer.stream:
-                read = answer.reader.delta
-                deltas = [await asyncio.to_thread(read, document) if size > INLINE else read(document)]
-            else:
-                deltas = [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
-        for delta in deltas:
-            yield delta
+            if answer.stream:
+                return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
+            read = answer.reader.delta
+            return [await asyncio.to_thread(read, document) if size > INLINE else read(document)]
 
-    async def _streamed(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
-        async with aclosing(self._events(answer, first, until)) as events:
-            async for event in events:
-                with _readable():
-                    if event.name == "error":
-                        raise UpstreamErrorFrame
-                    delta = answer.reader.event(event.data)
-                if delta.pieces:  # what says nothing, comments too, buys no time
-                    answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
-                yield delta
-                if answer.reader.ended:
-                    return
-        if not answer.reader.finished:
+    async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
+        events, reader = _Events(answer.endpoint.max_event), answer.reader
+        between = self._settings.timeout.between_tokens
+        while not (events.over or reader.ended):
+            deltas: list[Delta] = []
+            size, said = 0, False
+            for event in events.read(await _read(answer.response, answer.patience)):
+                try:
+                    deltas.append(_delta(reader, event))
+                except UpstreamError:
+                    if deltas:
+                        yield deltas  # what came before it is the answer's, as far as its checks let it go
+                    raise
+                said = said or bool(deltas[-1].pieces)
+                size += len(event.data)
+                if reader.ended:
+                    break
+                if size > TOGETHER:
+                    yield deltas
+                    deltas, size = [], 0
+            if said:  # what says nothing, comments too, buys no time
+                answer.patience.until = min(until, time.monotonic() + between)
+            if deltas or answer.patience.pulsed:
+                yield deltas
+        if not reader.ended and not reader.finished:
             raise UpstreamError(CUT)
 
-    async def _gathered(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[Delta, None]:
+    async def _gathered(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         """A stream that nobody asked for, as the whole answer that was asked for."""
         reader = answer.endpoint.reader(answer.reader.asked, stream=True)
+        events = _Events(answer.endpoint.max_event)
         frames: list[Document] = []
         size = 0
-        async with aclosing(self._events(answer, first, until)) as events:
-            async for event in events:
+        while not (events.over or reader.ended):
+            for event in events.read(await _read(answer.response, answer.patience)):
                 size += len(event.data)
                 if size > answer.endpoint.max_answer:
                     raise UpstreamError(TOO_LARGE)
@@ -346,51 +373,27 @@ class HttpUpstream:
             else:
                 document = answer.endpoint.whole(frames)
             delta = answer.reader.delta(document)
-        yield delta
+        yield [delta]
 
-    async def _raw(self, answer: _Answer, media: str, first: float, until: float) -> AsyncGenerator[Delta, None]:
+    async def _raw(self, answer: _Answer, media: str, until: float) -> AsyncGenerator[list[Delta], None]:
         """Bytes: passed on as they come where the endpoint's answers flow, else read whole."""
-        answer.patience.until = first
         parts: list[bytes] = []
         size = 0
-        async for data in _reads(answer.response, answer.patience):
+        while data := await _read(answer.response, answer.patience):
             size += len(data)
             if size > (MAX_STREAM if answer.endpoint.flows else answer.endpoint.max_answer):
                 raise UpstreamError(TOO_LARGE)
             answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
             if answer.endpoint.flows:
-                yield answer.reader.raw(media, data)
+                yield [answer.reader.raw(media, data)]
             else:
                 answer.grow(len(data))
                 parts.append(data)
         if parts:
             with _readable():
-                yield answer.reader.raw(media, b"".join(parts))
+                yield [answer.reader.raw(media, b"".join(parts))]
         elif not size:
             raise UpstreamError(MALFORMED)
-
-    async def _events(self, answer: _Answer, first: float, until: float) -> AsyncGenerator[sse.Event, None]:
-        """Events until [DONE] or the end of the body. Empty ones are keep-alives."""
-        parser = sse.Parser(answer.endpoint.max_event)
-        answer.patience.until = first
-        total = 0
-        try:
-            async for data in _reads(answer.response, answer.patience):
-                total += len(data)
-                if total > MAX_STREAM:
-                    raise UpstreamError(TOO_LARGE)
-                for event in parser.feed(data):
-                    if event.data.strip() == b"[DONE]":
-                        return
-                    if event.data.strip() or event.name == "error":
-                        yield event
-            for event in parser.eof():
-                if event.data.strip() == b"[DONE]":
-                    return
-                if event.data.strip() or event.name == "error":
-                    yield event
-        except sse.TooLong:
-            raise UpstreamError(TOO_LARGE) from None
 
     async def ask(self, endpoint: str, model: str, body: Document) -> Document:
         document = {"model": model, **body}
@@ -409,16 +412,58 @@ def _uncounted(_size: int) -> None:
     """Of what is small."""
 
 
+@dataclass(slots=True)
 class _Answer:
     """One response being read."""
 
-    def __init__(self, endpoint: Endpoint, reader: Reader, response: Answer, stream: bool) -> None:  # noqa: FBT001
-        self.endpoint = endpoint
-        self.reader = reader
-        self.response = response
-        self.stream = stream  # asked for
-        self.patience = Patience(0.0)
-        self.grow: Callable[[int], None] = _uncounted
+    endpoint: Endpoint
+    reader: Reader
+    response: Answer
+    stream: bool  # asked for
+    patience: Patience
+    grow: Callable[[int], None]
+
+
+class _Events:
+    """The events of a stream until [DONE] or the end of the body. Empty ones are keep-alives."""
+
+    def __init__(self, longest: int) -> None:
+        self._parser = sse.Parser(longest)
+        self._total = 0
+        self.over = False
+
+    def read(self, data: bytes | None) -> Iterator[sse.Event]:
+        """What ends with these bytes; none of them: the end of the body; None: only time has passed."""
+        if data is None:
+            return
+        self._total += len(data)
+        if self._total > MAX_STREAM:
+            raise UpstreamError(TOO_LARGE)
+        try:
+            events = self._parser.feed(data) if data else self._parser.eof()
+        except sse.TooLong:
+            raise UpstreamError(TOO_LARGE) from None
+        for event in events:
+            said = event.data.strip()
+            if said == b"[DONE]":
+                self.over = True
+                return
+            if said or event.name == "error":
+                yield event
+        self.over = not data
+
+
+def _delta(reader: Reader, event: sse.Event) -> Delta:
+    with _readable():
+        if event.name == "error":
+            raise UpstreamErrorFrame
+        return reader.event(event.data)
+
+
+def _closing(reader: Reader) -> list[Delta]:
+    """What can only be read now that the answer is complete."""
+    closing = reader.closing()
+    return [Delta(None, closing)] if closing else []
 
 
 @contextmanager
@@ -449,7 +494,8 @@ async def _document(
     """A JSON object of at most so many bytes and values, and its size in bytes; `grow` counts them as they come."""
     parts: list[bytes] = []
     size = 0
-    async for part in _reads(response, Patience(until)):
+    patience = Patience(until)
+    while part := await _read(response, patience):
         size += len(part)
         if size > most:
             raise UpstreamError(TOO_LARGE)
@@ -472,20 +518,21 @@ def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]
     return kept, (Piece("headers.x-request-id", Place.OTHER_OUTPUT, found, closed=True, fixed=True),)
 
 
-async def _reads(response: Answer, patience: Patience) -> AsyncIterator[bytes]:
-    """The body as it comes, each read within the patience that is left."""
-    while True:
-        try:
-            data = await response.read(patience.until)
-        except Late:
-            raise UpstreamError(TOO_SLOW) from None
-        except Unreadable:
-            raise UpstreamError(MALFORMED) from None
-        except CallLost:
-            raise UpstreamError(CUT) from None
-        if not data:
-            return
-        yield data
+async def _read(response: Answer, patience: Patience) -> bytes | None:
+    """What has come of the body, within the patience that is left; nothing at its end; None: a pulse is due."""
+    until = patience.next
+    patience.pulsed = False
+    try:
+        return await response.read(until)
+    except Late:
+        if until < patience.until:
+            patience.pulsed = True
+            return None
+        raise UpstreamError(TOO_SLOW) from None
+    except Unreadable:
+        raise UpstreamError(MALFORMED) from None
+    except CallLost:
+        raise UpstreamError(CUT) from None
 
 
 def refusal(status: int, document: Document, headers: Mapping[str, str], *, own_key: bool) -> Fault:

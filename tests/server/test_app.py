@@ -20,11 +20,11 @@ class Faulty:
     def __init__(self, good):
         self.good = good
 
-    async def answer(self, call, headers, record):
+    async def answer(self, call, headers, record, pulse):
         for _ in range(self.good):
-            yield Delta({"choices": []})
+            yield [Delta({"choices": []})]
         await asyncio.sleep(0.05)
-        yield Delta({"choices": [object()]})
+        yield [Delta({"choices": [object()]})]
 
 
 @pytest.mark.parametrize("good", [0, 1])

@@ -19,7 +19,7 @@ async def play(rules, asked):
 
     upstream = ScriptedUpstream(scripted_rules(rules), sleep)
     record = CallRecord("only", "demo", "m")
-    frames = [d.frame async for d in upstream.answer(asked, {}, record) if d.frame is not None]
+    frames = [d.frame async for some in upstream.answer(asked, {}, record) for d in some if d.frame is not None]
     return frames, slept, record
 
 

@@ -1,0 +1,227 @@
+"""Carries out what an exchange wants done: what `race.py` and `alone.py` share.
+
+Nothing is decided here: what happened is told to `core.exchange`, what is to be done comes back as effects. Local
+checks of little text are asked on the spot; how everything else is waited for is what the two differ in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from gateway.checks.base import Check
+from gateway.core.exchange import Exchange
+from gateway.core.terms import (
+    Arrived,
+    Ask,
+    Broke,
+    Call,
+    Close,
+    Delta,
+    Drop,
+    Effect,
+    Event,
+    Examine,
+    Fault,
+    Finding,
+    Found,
+    Headers,
+    Left,
+    Note,
+    Pause,
+    Resume,
+    Rewrite,
+    Rewritten,
+    Send,
+    Stopped,
+)
+from gateway.server.afterwards import Afterwards
+from gateway.server.consult import Counsel, look_now, look_once
+from gateway.server.record import Book, Look
+from gateway.server.release import Outlet
+from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
+
+log = structlog.get_logger()
+
+INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
+INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
+
+Reword = Callable[[Mapping[tuple[str, str], str]], Rewritten]
+
+
+class Carrier(ABC):
+    """One exchange on its way."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        checks: Mapping[str, Check],
+        upstream: Upstream,
+        *,
+        headers: Headers,
+        counsel: Counsel,
+        release: Outlet,
+        receipt: Book,
+        afterwards: Afterwards,
+        within: float,
+        keepalive: float = 15.0,
+        reword: Reword | None = None,
+        comment_after: float = 0.0,
+    ) -> None:
+        """`within`: seconds for the whole exchange. `keepalive`: seconds of silence in a stream until a comment is due.
+
+        `reword` says the question otherwise; without it no check may rewrite. `comment_after`: seconds until a
+        stream whose answer is still being decided gets its first comment; 0: never.
+        """
+        self._exchange = exchange
+        self._checks = checks
+        self._upstream = upstream
+        self._headers = headers
+        self._counsel = counsel
+        self._release = release
+        self._receipt = receipt
+        self._afterwards = afterwards
+        self._within = within
+        self._keepalive = keepalive
+        self._rewording = reword
+        self._comment_after = comment_after
+        self._part = f"answer {id(self)}"
+        self._said: list[Finding] = []  # by local checks, on the spot
+        self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Until the verdict is carried out. A client that hangs up cancels everything."""
+
+    @abstractmethod
+    async def _ask(self, call: Call) -> None:
+        """Begin a call."""
+
+    @abstractmethod
+    async def _examine(self, examine: Examine, look: Look) -> None:
+        """Ask a check that takes its time and that the answer waits for."""
+
+    @abstractmethod
+    async def _drop(self, what: str) -> None:
+        """Nobody waits for this call or look any more."""
+
+    @abstractmethod
+    def _pause(self) -> None:
+        """Read no further from the call for now."""
+
+    @abstractmethod
+    def _resume(self) -> None:
+        """Read on."""
+
+    async def _carry_out(self, effects: Sequence[Effect]) -> list[Event]:
+        """Do all of it, and tell what came of it at once."""
+        events: list[Event] = []
+        for effect in effects:
+            match effect:
+                case Send(delta=delta, changes=changes):
+                    self._release.send(delta, changes)
+                case Examine():
+                    await self._look(effect)
+                case Ask(call=call):
+                    await self._ask(call)
+                case Note(finding=finding, paths=paths):
+                    self._receipt.note(finding, paths)
+                case Close(verdict=verdict):
+                    self._receipt.close(verdict)
+                    await self._release.close(verdict)
+                case Drop(what=what):
+                    await self._drop(what)
+                case Rewrite(texts=texts):
+                    events.append(await self._reword(texts))
+                case Pause():
+                    self._pause()
+                case Resume():
+                    self._resume()
+        if self._said:
+            first, *rest = self._said
+            self._said.clear()
+            events.append(Found(first, tuple(rest)))
+        return events
+
+    async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
+        """The question said otherwise; a large one on a thread."""
+        assert self._rewording is not None
+        if sum(map(len, texts.values())) > INLINE:
+            return await asyncio.to_thread(self._rewording, texts)
+        return self._rewording(texts)
+
+    async def _look(self, examine: Examine) -> None:
+        watch, look = examine.watch, self._receipt.look(examine)
+        check = self._checks[watch.name]
+        if watch.shadow:  # it may not cost its client a millisecond
+            self._after.append((examine, look))
+        elif check.local and sum([len(passage.text) for passage in examine.passages]) <= check.inline:
+            finding = look_now(check, examine)
+            self._receipt.found(look, finding)
+            self._said.append(finding)
+        elif watch.gates:
+            await self._examine(examine, look)
+        else:
+            self._late(examine, look)
+
+    async def _asked(self, examine: Examine, look: Look) -> Finding:
+        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
+        self._receipt.found(look, finding)
+        return finding
+
+    def _late(self, examine: Examine, look: Look) -> None:
+        look.started = time.monotonic()
+        self._receipt.late += 1
+        self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
+
+    async def _late_look(self, examine: Examine, look: Look) -> None:
+        try:
+            await self._asked(examine, look)
+        finally:
+            self._receipt.late_ended()
+
+    def _record(self, call: Call) -> CallRecord:
+        record = CallRecord(call.name, call.upstream, call.model, held=self._receipt.held)
+        self._receipt.calls.append(record)
+        return record
+
+    def _arrived(self, call: Call, deltas: Sequence[Delta]) -> Arrived:
+        texts = self._receipt.texts
+        if texts is not None:
+            for delta in deltas:
+                texts.said(delta.pieces)
+        return Arrived(call.name, deltas[0], tuple(deltas[1:]))
+
+    def _lost(self, call: Call, error: Exception) -> Broke | Stopped:
+        """How a call ended that did not come to its end."""
+        match error:
+            case UpstreamError():
+                return Broke(call.name, error.fault)
+            case CandidatesStopped():
+                return Stopped(call.name, error.finding)
+        # ours: told to the client as a fault, kept in the log with its trace
+        log.error("pump_failed", id=self._receipt.id, exc_info=error)
+        return Broke(call.name, INTERNAL)
+
+    def _fits(self, coming: int = 0) -> bool:
+        """Count what is held of the answer now; False: it is more than there is room for."""
+        return self._receipt.held.set(self._part, self._exchange.held + coming)
+
+    def _end(self) -> None:
+        """The answer is over: those who only look on have their time now."""
+        self._receipt.held.set(self._part, 0)
+        for examine, look in self._after:
+            self._late(examine, look)
+
+    async def _abandon(self) -> None:
+        """The client hung up: say so on the receipt."""
+        if not self._exchange.closed:
+            for effect in self._exchange.take(Left()):
+                if isinstance(effect, Drop):
+                    await self._drop(effect.what)
+                elif isinstance(effect, Close):
+                    self._receipt.close(effect.verdict)
