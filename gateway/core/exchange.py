@@ -86,6 +86,7 @@ class Spoken:
     def __init__(self, places: frozenset[Place]) -> None:
         self._wanted = places
         self._channels: dict[str, tuple[Place, list[str]]] = {}
+        self._shown: dict[frozenset[Place], tuple[Passage, ...]] = {}
         self.size = 0  # characters
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -93,13 +94,19 @@ class Spoken:
             if piece.place in self._wanted:
                 self._channels.setdefault(piece.channel, (piece.place, []))[1].append(piece.text)
                 self.size += len(piece.text)
+                self._shown.clear()
 
     def passages(self, watch: Watch) -> tuple[Passage, ...]:
-        return tuple(
-            Passage(channel, place, "".join(texts))
-            for channel, (place, texts) in self._channels.items()
-            if place in watch.places
-        )
+        known = self._shown.get(watch.places)
+        if known is None:
+            known = self._shown[watch.places] = tuple(
+                [
+                    Passage(channel, place, "".join(texts))
+                    for channel, (place, texts) in self._channels.items()
+                    if place in watch.places
+                ]
+            )
+        return known
 
 
 def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> Watch:
@@ -187,12 +194,13 @@ class Exchange:
         self._following = [Following(watch, follow) for watch, follow in layout.following]
         self._windows = {watch.key: Windows(watch) for watch in layout.windows}
         self._passages = tuple(passages)
+        self._shown: dict[tuple[frozenset[Place], History], tuple[Passage, ...]] = {}  # of them, by who reads them
         self._max_held = max_held
         self._gate = Gate(layout.holding)
         self._spoken = Spoken(layout.read)
         self._spoken_raw = Spoken(layout.read_raw)
         self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
-        self._gating = {Side.INPUT: 0, Side.OUTPUT: 0}  # of them, those that somebody waits for
+        self._gating = dict.fromkeys(Side, 0)  # of them, those that somebody waits for
         self._asked = False
         self._rewriting = False  # the question is being said otherwise
         self._over = False  # the call has ended or broken
@@ -204,7 +212,7 @@ class Exchange:
     @property
     def cleared(self) -> bool:
         """Whether every gating check of the question has let it pass, so that an answer may begin."""
-        return self._asked and not self._rewriting and not self._waits_for(Side.INPUT)
+        return self._asked and not self._rewriting and not self._gating[Side.INPUT]
 
     @property
     def held(self) -> int:
@@ -386,6 +394,7 @@ class Exchange:
         """The question is said otherwise: what rewrites looks again, and blocks what it still finds."""
         self._rewriting = False
         self._call, self._passages = event.call, event.passages
+        self._shown.clear()
         if (restorer := self._cuts.restore()) is not None:
             self._gate.restore(restorer.watch, restorer.place)
         return self._look(self._layout.again) + self._advance()
@@ -410,8 +419,12 @@ class Exchange:
     def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
         if watch.side is Side.OUTPUT:
             return (self._spoken if watch.local else self._spoken_raw).passages(watch)
-        shown = parted(self._passages)[1] if watch.history is History.SKIP else self._passages
-        return tuple(passage for passage in shown if passage.place in watch.places)
+        known = self._shown.get((watch.places, watch.history))
+        if known is None:
+            shown = parted(self._passages)[1] if watch.history is History.SKIP else self._passages
+            known = tuple([passage for passage in shown if passage.place in watch.places])
+            self._shown[watch.places, watch.history] = known
+        return known
 
     def _asked_by_user(self, watch: Watch) -> tuple[Passage, ...]:
         """The user's turn, as the upstream was asked, for a check of the answer that wants it."""
@@ -421,22 +434,22 @@ class Exchange:
         """Whether a look is out that may still make room."""
         return any(self._gating.values())
 
-    def _waits_for(self, side: Side) -> bool:
-        return self._gating[side] > 0
-
     def _advance(self) -> list[Effect]:
         """Go as far as what is known allows."""
         effects: list[Effect] = []
-        if not self._asked and not self._rewriting and not self._waits_for(Side.INPUT):
+        if self._rewriting or self._gating[Side.INPUT]:
+            return effects
+        if not self._asked:
             if self._question_cuts and not self._question_cuts.made:
                 self._rewriting = True
                 return [Rewrite(self._question_cuts.texts(self._passages))]
-            effects += self._ask()
-        if self._rewriting or self._waits_for(Side.INPUT):
-            return effects
+            effects = self._ask()
+            if self._gating[Side.INPUT]:
+                return effects
         self._gate.open()
-        complete = self._ended and not self._waits_for(Side.OUTPUT)
-        effects += [Send(delta, self._cuts.changes(delta)) for delta in self._gate.release(complete=complete)]
+        complete = self._ended and not self._gating[Side.OUTPUT]
+        if self._gate.held_frames:
+            effects += [Send(delta, self._cuts.changes(delta)) for delta in self._gate.release(complete=complete)]
         if self._paused and self._gate.held <= self._max_held:
             self._paused = False
             effects.append(Resume(self._call.name))

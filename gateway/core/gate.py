@@ -41,7 +41,7 @@ class Gate:
         self._open = False
         self._begun = False
         self._place: Callable[[str, int], int] | None = None
-        self._frames = 0  # that are held
+        self.held_frames = 0
         self.held = 0  # bytes
 
     @property
@@ -80,7 +80,7 @@ class Gate:
         if queue is None:
             queue = self._held[delta.group] = deque()
         queue.append(Held(next(self._numbers), delta, tuple(marks), speaks))
-        self._frames += 1
+        self.held_frames += 1
         self.held += delta.size
 
     def clear(self, watch: Watch, extent: Extent) -> None:
@@ -100,7 +100,7 @@ class Gate:
         While a check holds, frames without words do not go ahead of the first cleared words: they
         would commit the answer to status 200 before a block could still be an error of its own.
         """
-        if not self._open or not self._frames:
+        if not self._open or not self.held_frames:
             return []
         going: list[Held] = []
         lasting = 0
@@ -112,7 +112,7 @@ class Gate:
             self._held[one.delta.group].appendleft(one)
         for one in going[:lasting]:
             self.held -= one.delta.size
-        self._frames -= lasting
+        self.held_frames -= lasting
         self._begun = self._begun or lasting > 0
         return [one.delta for one in going[:lasting]]
 

@@ -25,12 +25,18 @@ Document = dict[str, Any]  # a parsed JSON object
 Headers = Mapping[str, str]
 
 
-class Side(StrEnum):
+class Word(StrEnum):
+    """An enumeration of words, hashed like them: sets and dicts are asked for places for every text."""
+
+    __hash__ = str.__hash__
+
+
+class Side(Word):
     INPUT = "input"
     OUTPUT = "output"
 
 
-class Place(StrEnum):
+class Place(Word):
     """Where a text stands; what `at` of a check names."""
 
     SYSTEM = "system"
@@ -108,7 +114,7 @@ class Action(IntEnum):
     BLOCK = 4
 
 
-class Lane(StrEnum):
+class Lane(Word):
     """How an output check holds the answer back while it has not spoken."""
 
     EXACT = "exact"  # hold only the longest suffix that may still become a hit
@@ -117,7 +123,7 @@ class Lane(StrEnum):
     AFTER = "after"  # release at once, cut when it hits
 
 
-class History(StrEnum):
+class History(Word):
     """What an input check is shown of the turns before the model's last answer."""
 
     FULL = "full"  # everything at once, each time
@@ -125,7 +131,7 @@ class History(StrEnum):
     SKIP = "skip"  # nothing
 
 
-class When(StrEnum):
+class When(Word):
     """When an input check runs, seen from the upstream call."""
 
     BEFORE = "before"
@@ -170,7 +176,7 @@ class Watch:
             object.__setattr__(self, name, value)
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     CLEAR = "clear"
     HIT = "hit"
     FAILED = "failed"  # raised, timed out, or answered nonsense
@@ -273,7 +279,7 @@ class Delta:
     spots: tuple[Spot, ...] = field(default=(), compare=False)  # of a rewritable call: every string of the frame
 
 
-class Blame(StrEnum):
+class Blame(Word):
     """Whose fault a failed call is; decides status and wording towards the client."""
 
     UPSTREAM = "upstream"
@@ -415,7 +421,7 @@ class Send:
     changes: tuple[tuple[Spot, str], ...] = ()  # strings of the frame that say something else now
 
 
-class Decision(StrEnum):
+class Decision(Word):
     RELEASED = "released"
     MASKED = "masked"  # released, and something was cut out of the question or the answer
     BLOCKED = "blocked"

@@ -16,7 +16,7 @@ from gateway.core.terms import Action, Finding
 
 def strongest(findings: Iterable[Finding]) -> Action:
     """The action that all findings together ask for."""
-    return max((finding.action for finding in findings), default=Action.PASS)
+    return max([finding.action for finding in findings], default=Action.PASS)
 
 
 def as_enforced(finding: Finding) -> Action:

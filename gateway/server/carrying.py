@@ -169,7 +169,7 @@ class Carrier(ABC):
             self._late(examine, look)
 
     async def _asked(self, examine: Examine, look: Look) -> Finding:
-        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spent)
+        finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spends())
         self._receipt.found(look, finding)
         return finding
 

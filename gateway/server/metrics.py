@@ -6,6 +6,7 @@ Labels are names from the configuration and words of ours; nothing that a client
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -43,6 +44,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.counted = 0  # requests
+        self._parts: dict[tuple[Any, ...], Counter] = {}
         self.requests = Counter(
             "outrider_requests", "Requests by what became of them", ["endpoint", "decision"], registry=registry
         )
@@ -106,7 +108,7 @@ class Metrics:
     def count(self, receipt: Receipt) -> None:
         """One finished request."""
         self.counted += 1
-        self.requests.labels(receipt.endpoint or "none", receipt.decision or "none").inc()
+        self._of(self.requests, receipt.endpoint or "none", receipt.decision or "none").inc()
         if receipt.ended is not None:
             self.seconds.observe(receipt.ended - receipt.started)
         if receipt.first_byte is not None:
@@ -115,20 +117,26 @@ class Metrics:
             self._look(look)
         for call in receipt.calls:
             status = "cancelled" if call.cancelled else str(call.status or "none")
-            self.calls.labels(call.upstream, status).inc()
+            self._of(self.calls, call.upstream, status).inc()
 
     def _look(self, look: Look) -> None:
         found, name = look.finding, look.watch.name
-        verdict = str(found.outcome) if found is not None else "dropped" if look.dropped else "unfinished"
-        self.checks.labels(name, str(look.watch.side), verdict).inc()
-        if (tokens := look.spent.tokens.get("total_tokens")) is not None:
-            self.check_tokens.labels(name).inc(tokens)
-        if look.spent.usd is not None:
-            self.check_usd.labels(name).inc(look.spent.usd)
-        if found is None:
-            return
-        if found.outcome is Outcome.FAILED and look.watch.fails_open:
+        verdict = found.outcome if found is not None else "dropped" if look.dropped else "unfinished"
+        self._of(self.checks, name, look.watch.side, verdict).inc()
+        if look.spent is not None:
+            if (tokens := look.spent.tokens.get("total_tokens")) is not None:
+                self.check_tokens.labels(name).inc(tokens)
+            if look.spent.usd is not None:
+                self.check_usd.labels(name).inc(look.spent.usd)
+        if found is not None and found.outcome is Outcome.FAILED and look.watch.fails_open:
             self.failed_open.labels(name).inc()
+
+    def _of(self, counter: Counter, *labels: str) -> Counter:
+        """A counter's part with these labels: there are few, and the library takes its time to find one."""
+        key = (counter, *labels)
+        if (part := self._parts.get(key)) is None:
+            part = self._parts[key] = counter.labels(*map(str, labels))
+        return part
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

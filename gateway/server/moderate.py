@@ -55,7 +55,7 @@ async def _judge(
         place = FIRST[watch.side] if FIRST[watch.side] in watch.places else min(watch.places)
         examine = Examine(watch, tuple(Passage(f"input[{i}]", place, text) for i, text in enumerate(texts)))
         kept = receipt.look(examine)
-        finding = await look_once(checks[watch.name], examine, counsel, kept.spent)
+        finding = await look_once(checks[watch.name], examine, counsel, kept.spends())
         receipt.found(kept, finding)
         findings.append(finding)
 

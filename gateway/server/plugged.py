@@ -60,7 +60,7 @@ async def detect(
         located = replace(watch, action=Action.REDACT, shadow=False) if check.local and check.can_rewrite else watch
         examine = Examine(located, tuple(shown(texts[number], "text", place)))
         kept = receipt.look(examine)
-        finding = await look_once(check, examine, counsel, kept.spent)
+        finding = await look_once(check, examine, counsel, kept.spends())
         receipt.found(kept, finding)
         if finding.outcome is Outcome.FAILED:
             raise LookupError(watch.name)
@@ -113,7 +113,7 @@ async def _look(asked: Screening, planned: Plan, counsel: Counsel, receipt: Rece
             return
         examine = Examine(watch, seen)
         kept = receipt.look(examine)
-        finding = await look_once(check, examine, counsel, kept.spent)
+        finding = await look_once(check, examine, counsel, kept.spends())
         receipt.found(kept, finding)
         findings.append(finding)
 

@@ -17,6 +17,12 @@ async def read_body(
     _check_head(http, media, max_body)
     if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if http.content.is_eof():  # it came with its head
+        body = http.content.read_nowait()
+        if len(body) > max_body:
+            raise too_large(max_body)
+        grown(len(body))
+        return body
     parts: list[bytes] = []
     size = 0
     try:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.core.ceiling import Account
-from gateway.core.terms import Decision, Examine, Finding, Outcome, Side, Verdict, Watch
+from gateway.core.terms import Action, Decision, Examine, Finding, Outcome, Side, Verdict, Watch
 from gateway.core.verdict import as_enforced, strongest
 from gateway.server.spending import Spent
 from gateway.server.texts import Texts
@@ -30,8 +30,12 @@ from gateway.wire.fields import KEYS
 log = structlog.get_logger()
 
 MOST_PARTS = 100  # paths that a receipt names for each look
+FEW_PARTS = 8  # most looks read so few, and the same ones
+MOST_KNOWN = 1024  # of them that are kept
+_KNOWN_PARTS: dict[tuple[str, ...], tuple[str, ...]] = {}
 _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
+ACTIONS = tuple(action.name.lower() for action in Action)  # in the order of the lattice
 _RELEASED = frozenset({"", str(Decision.RELEASED), str(Decision.MASKED)})
 
 
@@ -68,8 +72,13 @@ class Look:
     ended: float | None = None
     finding: Finding | None = None
     dropped: bool = False
-    spent: Spent = field(default_factory=Spent)
+    spent: Spent | None = None  # by whoever may ask somebody
     of: str = ""  # the call of a fan-out whose answer it read
+
+    def spends(self) -> Spent:
+        """Where what it costs is counted, for a check that may ask somebody."""
+        self.spent = Spent()
+        return self.spent
 
     def line(self, since: float) -> dict[str, Any]:
         found = self.finding
@@ -78,7 +87,7 @@ class Look:
             "side": str(self.watch.side),
             "verdict": str(found.outcome) if found else ("dropped" if self.dropped else "unfinished"),
             "start_ms": _ms(self.started - since),
-            "read": _parts(self.paths),
+            "read": [*_parts(self.paths)],
         }
         if self.ended is not None:
             said["ms"] = _ms(self.ended - self.started)
@@ -86,10 +95,8 @@ class Look:
             said["call"] = self.of
         if self.watch.shadow:
             said["shadow"] = True
-        if self.spent.tokens:
-            said["usage"] = dict(self.spent.tokens)
-        if self.spent.usd is not None:
-            said["usd"] = round(self.spent.usd, 8)
+        if self.spent is not None:
+            said |= self.spent.line()
         if found is None:
             return said
         if found.outcome is Outcome.FAILED:
@@ -104,7 +111,7 @@ def _judged(finding: Finding) -> dict[str, Any]:
     assert judged is not None
     said: dict[str, Any] = {}
     if finding.outcome is Outcome.HIT:
-        said |= {"categories": list(judged.categories), "parts": _parts(judged.paths)}
+        said |= {"categories": list(judged.categories), "parts": [*_parts(judged.paths)]}
     if judged.score is not None:
         said["score"] = round(judged.score, 4)
     if judged.note:
@@ -164,7 +171,7 @@ class Receipt:
     _sealed: bool | None = None
 
     def look(self, examine: Examine) -> Look:
-        look = Look(examine.watch, tuple(p.path for p in examine.passages), time.monotonic())
+        look = Look(examine.watch, tuple([passage.path for passage in examine.passages]), time.monotonic())
         self.looks.append(look)
         return look
 
@@ -219,7 +226,7 @@ class Receipt:
             "stream": self.stream,
             "policies": list(self.policies),
             "decision": self.decision,
-            "action": strongest(look.finding for look in self.looks if look.finding).name.lower(),
+            "action": ACTIONS[strongest([look.finding for look in self.looks if look.finding])],
             "status": self.status,
             "ms": _ms((self.ended or time.monotonic()) - self.started),
             "hidden_ms": _ms(self.hidden()),
@@ -269,7 +276,7 @@ class Receipt:
         enforced = strongest(look.finding for look in self.looks if look.finding)
         would = max(enforced, *(as_enforced(look.finding) for look in onlookers if look.finding))
         by = [look.watch.key for look in onlookers if look.finding and as_enforced(look.finding) > enforced]
-        said: dict[str, Any] = {"action": would.name.lower(), "enforced": enforced.name.lower()}
+        said: dict[str, Any] = {"action": ACTIONS[would], "enforced": ACTIONS[enforced]}
         return {**said, "by": by} if by else said
 
     def _call(self, call: CallRecord) -> dict[str, Any]:
@@ -294,9 +301,9 @@ class Receipt:
 
     def hidden(self) -> float:
         """Seconds in which checks and the completion ran at the same time: the wait that was saved."""
-        spans = [(look.started, look.ended or time.monotonic()) for look in self.looks if look.watch.gates]
-        calls = [(call.started, call.ended or time.monotonic()) for call in self.calls]
-        return sum(_overlap(span, call) for span in _merged(spans) for call in _merged(calls))
+        now = time.monotonic()
+        checks = _merged([(look.started, look.ended or now) for look in self.looks if look.watch.gates])
+        return _together(checks, _merged([(call.started, call.ended or now) for call in self.calls]))
 
     def headers(self) -> dict[str, str]:
         """What a client may know of this request; never text, never an upstream's address."""
@@ -327,9 +334,11 @@ class Receipt:
 
     def _server_timing(self) -> str:
         now = time.monotonic()
-        checks = sum(b - a for a, b in _merged([(k.started, k.ended or now) for k in self._seen()]))
-        calls = sum(b - a for a, b in _merged([(c.started, c.ended or now) for c in self.calls]))
-        return f"checks;dur={_ms(checks)}, upstream;dur={_ms(calls)}, hidden;dur={_ms(self.hidden())}"
+        checks = _merged([(look.started, look.ended or now) for look in self._seen()])
+        calls = _merged([(call.started, call.ended or now) for call in self.calls])
+        gating = _merged([(look.started, look.ended or now) for look in self.looks if look.watch.gates])
+        hidden = _together(gating, calls)
+        return f"checks;dur={_ms(_length(checks))}, upstream;dur={_ms(_length(calls))}, hidden;dur={_ms(hidden)}"
 
 
 @lru_cache(4096)
@@ -338,11 +347,16 @@ def safe_path(path: str) -> str:
     return _STEP.sub(lambda step: step[0] if step[0][0] in "[<" or step[0] in KEYS else "*", path)
 
 
-def _parts(paths: Sequence[str]) -> list[str]:
+def _parts(paths: Sequence[str]) -> tuple[str, ...]:
     """Paths as a receipt tells them: each once, in order, the first of many."""
-    told = list(dict.fromkeys(safe_path(path) for path in paths))
-    more = len(told) - MOST_PARTS
-    return told if more <= 0 else [*told[:MOST_PARTS], f"and {more} more"]
+    told = _KNOWN_PARTS.get(tuple(paths)) if len(paths) <= FEW_PARTS else None
+    if told is None:
+        told = tuple(dict.fromkeys(safe_path(path) for path in paths))
+        if (more := len(told) - MOST_PARTS) > 0:
+            told = (*told[:MOST_PARTS], f"and {more} more")
+        if len(paths) <= FEW_PARTS and len(_KNOWN_PARTS) < MOST_KNOWN:
+            _KNOWN_PARTS[tuple(paths)] = told
+    return told
 
 
 def write_receipt(receipt: Receipt) -> None:
@@ -357,10 +371,10 @@ def _passed_open(look: Look) -> bool:
 
 
 def _short(look: Look) -> str:
-    said = str(look.finding.outcome) if look.finding else ("dropped" if look.dropped else "running")
+    said = str(look.finding.outcome).replace(" ", "-") if look.finding else ("dropped" if look.dropped else "running")
     side = "" if look.watch.side is Side.INPUT else "/output"
     of = f"@{look.of}" if look.of else ""
-    return f"{look.watch.name}{side}{of}={said.replace(' ', '-')}"
+    return f"{look.watch.name}{side}{of}={said}"
 
 
 def _ms(seconds: float) -> float:
@@ -372,6 +386,9 @@ def _numbers(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans that overlap as one, in order."""
+    if len(spans) < 2:
+        return spans
     merged: list[tuple[float, float]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -381,5 +398,15 @@ def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return merged
 
 
-def _overlap(one: tuple[float, float], two: tuple[float, float]) -> float:
-    return max(0.0, min(one[1], two[1]) - max(one[0], two[0]))
+def _length(merged: list[tuple[float, float]]) -> float:
+    return sum([end - start for start, end in merged])
+
+
+def _together(some: list[tuple[float, float]], others: list[tuple[float, float]]) -> float:
+    """How long spans of both lie upon each other."""
+    both: float = 0
+    for start, end in some:
+        for first, last in others:
+            if start < last and first < end:
+                both += min(end, last) - max(start, first)
+    return both

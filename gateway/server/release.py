@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
@@ -31,6 +31,7 @@ STREAM_HEADERS = {
     "x-accel-buffering": "no",
 }
 STALLED = 60.0  # seconds that one write may wait for the client to read
+AT_ONCE = 32_768  # bytes that may wait to be sent before a write waits as well: half of what the loop lets gather
 FINAL = {"x-should-retry": "false"}  # a policy's no is final: no client library retries it
 
 
@@ -38,14 +39,29 @@ class ClientGone(Exception):
     """The client is no longer there to be written to."""
 
 
-@asynccontextmanager
-async def reaching_client() -> AsyncIterator[None]:
+class Reaching:
     """Around every write: a client that is gone, or reads nothing for too long, is `ClientGone`."""
-    try:
-        async with asyncio.timeout(STALLED):
-            yield
-    except (ConnectionError, ClientConnectionResetError, TimeoutError) as error:
-        raise ClientGone from error
+
+    def __init__(self, http: web.BaseRequest, size: int) -> None:
+        """`size`: bytes that are written, more or less; what the socket surely takes needs no timer."""
+        transport = http.transport
+        taken = transport is not None and transport.get_write_buffer_size() + size < AT_ONCE
+        self._limit = None if taken else asyncio.timeout(STALLED)
+
+    async def __aenter__(self) -> None:
+        if self._limit is not None:
+            await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._limit is not None:
+            try:
+                await self._limit.__aexit__(kind, error, trace)
+            except TimeoutError:
+                raise ClientGone from error
+        if isinstance(error, (ConnectionError, ClientConnectionResetError, TimeoutError)):
+            raise ClientGone from error
 
 
 def cut(http: web.BaseRequest) -> None:
@@ -263,7 +279,7 @@ class Release:
             if "gzip" in _accepted(self._http.headers.get("Accept-Encoding", "")):
                 response.enable_compression(web.ContentCoding.gzip)
         self.response = response
-        async with reaching_client():
+        async with Reaching(self._http, len(body)):
             await response.prepare(self._http)
             await response.write_eof()
 
@@ -277,13 +293,13 @@ class Release:
         return stream
 
     async def _write(self, data: bytes) -> None:
-        async with reaching_client():
+        async with Reaching(self._http, len(data)):
             stream = self._stream or await self._begin()
             await stream.write(data)
 
     async def _end(self) -> None:
         if self._stream is not None:
-            async with reaching_client():
+            async with Reaching(self._http, 0):
                 await self._stream.write_eof()
 
 

@@ -37,3 +37,8 @@ class Spent:
                 self.tokens[name] = self.tokens.get(name, 0) + count
         if (usd := dollars(usage, price)) is not None:
             self.usd = (self.usd or 0.0) + usd
+
+    def line(self) -> dict[str, Any]:
+        """As a receipt tells it: only what was spent."""
+        said: dict[str, Any] = {"usage": dict(self.tokens)} if self.tokens else {}
+        return said if self.usd is None else {**said, "usd": round(self.usd, 8)}

@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -315,7 +315,7 @@ class HttpUpstream:
     async def _plain(self, answer: _Answer) -> list[Delta]:
         most, values = answer.endpoint.max_answer, answer.endpoint.max_values
         document, size = await _document(answer.response, answer.patience.until, most, values, answer.grow)
-        with _readable():
+        with READABLE:
             if answer.stream:
                 return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
             read = answer.reader.delta
@@ -360,14 +360,14 @@ class HttpUpstream:
                 if size > answer.endpoint.max_answer:
                     raise UpstreamError(TOO_LARGE)
                 answer.grow(len(event.data))
-                with _readable():
+                with READABLE:
                     frames.append(reader.fit(_event(event)))
                 answer.patience.until = min(until, time.monotonic() + self._settings.timeout.between_tokens)
                 if reader.ended:
                     break
         if not reader.finished:
             raise UpstreamError(CUT)
-        with _readable():
+        with READABLE:
             if size > INLINE:
                 document = await asyncio.to_thread(answer.endpoint.whole, frames)
             else:
@@ -390,7 +390,7 @@ class HttpUpstream:
                 answer.grow(len(data))
                 parts.append(data)
         if parts:
-            with _readable():
+            with READABLE:
                 yield [answer.reader.raw(media, b"".join(parts))]
         elif not size:
             raise UpstreamError(MALFORMED)
@@ -454,7 +454,7 @@ class _Events:
 
 
 def _delta(reader: Reader, event: sse.Event) -> Delta:
-    with _readable():
+    with READABLE:
         if event.name == "error":
             raise UpstreamErrorFrame
         return reader.event(event.data)
@@ -466,15 +466,20 @@ def _closing(reader: Reader) -> list[Delta]:
     return [Delta(None, closing)] if closing else []
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
+class _Readable:
     """What of an answer cannot be read is the upstream's fault."""
-    try:
-        yield
-    except UpstreamErrorFrame:
-        raise UpstreamError(ERROR_FRAME) from None
-    except Malformed:
-        raise UpstreamError(MALFORMED) from None
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, UpstreamErrorFrame):
+            raise UpstreamError(ERROR_FRAME) from None
+        if isinstance(error, Malformed):
+            raise UpstreamError(MALFORMED) from None
+
+
+READABLE = _Readable()
 
 
 def _event(event: sse.Event) -> Document:
@@ -502,7 +507,7 @@ async def _document(
         grow(len(part))
         parts.append(part)
     body = b"".join(parts)
-    with _readable():
+    with READABLE:
         if size > INLINE:
             return await asyncio.to_thread(canonical.parse_answer, body, values), size
         return canonical.parse_answer(body, values), size
@@ -510,7 +515,7 @@ async def _document(
 
 def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]]:
     """What an upstream's headers tell a client: numbers, and its request id, which is text like any other."""
-    kept = {n: v for n, form in LIMITS.items() if (v := headers.get(n, "")) and form.match(v)}
+    kept = {n: v for name, v in headers.items() if (form := LIMITS.get(n := name.lower())) and form.match(v)}
     found = headers.get(ID_HEADER, "")
     if not _ID.match(found):
         return kept, ()

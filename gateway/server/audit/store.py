@@ -92,6 +92,8 @@ def entry(receipt: dict[str, Any]) -> Entry:
 
 def searchable(text: str) -> str:
     """A text that every engine takes: a client chooses a model's name, and one that cannot be kept would stop them all."""
+    if text.isprintable() and text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
 
 
