@@ -449,7 +449,9 @@ class Exchange:
         self._gate.open()
         complete = self._ended and not self._gating[Side.OUTPUT]
         if self._gate.held_frames:
-            effects += [Send(delta, self._cuts.changes(delta)) for delta in self._gate.release(complete=complete)]
+            released = self._gate.release(complete=complete)
+            changes = self._cuts.changes if self._cuts.change else None
+            effects += [Send(delta, changes(delta)) if changes else Send(delta) for delta in released]
         if self._paused and self._gate.held <= self._max_held:
             self._paused = False
             effects.append(Resume(self._call.name))

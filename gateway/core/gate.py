@@ -118,10 +118,13 @@ class Gate:
 
     def _next(self) -> Held | None:
         """Take the oldest frame that is cleared and need not wait for an older one."""
+        if len(self._held) == 1:  # there is no order to keep with others
+            (only,) = self._held.values()
+            return only.popleft() if only and self._is_clear(only[0]) else None
         queues = [queue for queue in self._held.values() if queue]
         if not queues:
             return None
-        if len(queues) == 1:  # there is no order to keep with others
+        if len(queues) == 1:
             return queues[0].popleft() if self._is_clear(queues[0][0]) else None
         heads = [queue[0] for queue in queues]
         oldest = min(head.number for head in heads)

@@ -163,9 +163,14 @@ class AnswerCuts:
         stands = self.restorer is not None and self.restorer.stands(channel, hit.start, hit.end)
         return stands or self._masks.knows(text)
 
+    @property
+    def change(self) -> bool:
+        """Whether a frame may have to say something else."""
+        return bool(self._edits) or self.restorer is not None
+
     def changes(self, delta: Delta) -> tuple[tuple[Spot, str], ...]:
         """The strings of a frame that say something else now."""
-        if not self._edits and self.restorer is None:
+        if not self.change:
             return ()
         changed = []
         for spot in delta.spots:

@@ -7,7 +7,7 @@ what happened) and the core answers with *effects* (imperatives: what is to be d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
@@ -276,7 +276,7 @@ class Delta:
     pieces: tuple[Piece, ...] = ()
     size: int = 0  # bytes held while this frame is held
     group: str | None = None  # frames of one group keep their order; None keeps it with all
-    spots: tuple[Spot, ...] = field(default=(), compare=False)  # of a rewritable call: every string of the frame
+    spots: Iterable[Spot] = field(default=(), compare=False)  # of a rewritable call: every string of the frame
 
 
 class Blame(Word):

@@ -45,6 +45,7 @@ from gateway.policy.replies import said_in, ways
 from gateway.wire import canonical
 from gateway.wire.endpoints import CHAT
 from gateway.wire.rewrite import write
+from gateway.wire.template import document_of
 
 MAX_HELD = 2**20
 OUTCOMES = {
@@ -164,8 +165,9 @@ class _Stage:
                     self._asked = call
                     self._played.asked = canonical.dump(call.document).decode()
                 case Send(delta=delta, changes=changes) if delta.frame is not None:
-                    write(delta.frame, changes)
-                    for channel, text in said_in(delta.frame):
+                    frame = document_of(delta.frame)
+                    write(frame, changes)
+                    for channel, text in said_in(frame):
                         self._played.told[channel] = self._played.told.get(channel, "") + text
                 case Close(verdict=verdict):
                     self._close(verdict)

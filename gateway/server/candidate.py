@@ -17,6 +17,7 @@ from gateway.server.upstream import CUT, UpstreamError
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoints import CHAT
 from gateway.wire.rewrite import copied, write
+from gateway.wire.template import document_of
 
 MOST_HELD = 10 * 1024**2  # bytes of one candidate
 
@@ -89,11 +90,12 @@ class Candidate:
     def send(self, delta: Delta, changes: Sequence[tuple[Spot, str]] = ()) -> None:
         if delta.frame is None:
             return
+        frame = document_of(delta.frame)
         if changes:
-            write(delta.frame, changes)
-        self.frames.append(delta.frame)
+            write(frame, changes)
+        self.frames.append(frame)
         self.size += delta.size
-        if self.spoke is None and _speaks(delta.frame):
+        if self.spoke is None and _speaks(frame):
             self.spoke = time.monotonic()
 
     async def flush(self) -> None:

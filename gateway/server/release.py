@@ -23,6 +23,7 @@ from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
 from gateway.wire.reader import Raw
 from gateway.wire.rewrite import write
+from gateway.wire.template import Chunk, Template, document_of
 
 JSON = "application/json"
 STREAM = "text/event-stream; charset=utf-8"
@@ -103,8 +104,10 @@ class Release:
         self._plain: Document | None = None
         self._compress_from = compress_from  # bytes; 0: never
         self._media = STREAM
-        self._first: Document = {}  # events that the client has
-        self._last: Document = {}
+        self._first: Document | Chunk = {}  # events that the client has
+        self._last: Document | Chunk = {}
+        self._template: Template | None = None  # of the chunk before
+        self._as_it_came = False
         self._stream: web.StreamResponse | None = None
         self._refusing = False  # the receipt cannot be kept, so no answer is given
         self.response: web.StreamResponse | None = None  # what the handler returns
@@ -113,26 +116,44 @@ class Release:
         """Take one released frame, with what is cut out of it; `flush` writes what has gathered."""
         if self._receipt.texts is not None:
             self._receipt.texts.sent(delta, changes)
+        frame = delta.frame
         if changes:
-            write(delta.frame, changes)
+            frame = document_of(frame)
+            write(frame, changes)
             self._receipt.changed = True
         for piece in delta.pieces:
             if piece.place is Place.UNREAD_OUTPUT and piece.text:
                 self._receipt.unread.append(piece.channel)
-        if delta.frame is None:
+        if frame is None:
             return
-        if isinstance(delta.frame, Raw):
-            self._media = delta.frame.media
-            self._batch.append(delta.frame.data)
+        if isinstance(frame, Raw):
+            self._media = frame.media
+            self._batch.append(frame.data)
             return
         if not self._request.stream:
-            self._plain = delta.frame
+            self._plain = frame
             return
-        frame = self._endpoint.for_client(self._request, delta.frame)
+        if isinstance(frame, Chunk):
+            if self._goes_on(frame.template):
+                self._told(frame, sse.frame(frame.data))
+                return
+            frame = frame.document
+        frame = self._endpoint.for_client(self._request, frame)
         if frame is not None:
-            self._first = self._first or frame
-            self._last = frame
-            self._batch.append(self._endpoint.frame(frame))
+            self._told(frame, self._endpoint.frame(frame))
+
+    def _told(self, frame: Document | Chunk, data: bytes) -> None:
+        self._first = self._first or frame
+        self._last = frame
+        self._batch.append(data)
+
+    def _goes_on(self, template: Template) -> bool:
+        """Whether chunks of this template go to the client as they came."""
+        if template is not self._template:
+            self._template = template
+            kept = self._endpoint.for_client(self._request, template.frame) is template.frame
+            self._as_it_came = template.faithful and kept
+        return self._as_it_came
 
     async def flush(self) -> None:
         """Write every gathered frame in one write."""
@@ -263,7 +284,8 @@ class Release:
             cut(self._http)
             return
         await self._may_end()  # it ends with an error in any case
-        await self._write(self._endpoint.failed(error, self._first, self._last, self._request))
+        first, last = document_of(self._first), document_of(self._last)
+        await self._write(self._endpoint.failed(error, first, last, self._request))
         await self._end()
 
     async def _whole(self, status: int, body: bytes, headers: Any = None) -> None:

@@ -329,11 +329,11 @@ class HttpUpstream:
             size, said = 0, False
             for event in events.read(await _read(answer.response, answer.patience)):
                 try:
-                    deltas.append(_delta(reader, event))
-                except UpstreamError:
+                    deltas.append(_said(reader, event))
+                except (UpstreamErrorFrame, Malformed) as error:
                     if deltas:
                         yield deltas  # what came before it is the answer's, as far as its checks let it go
-                    raise
+                    raise UpstreamError(ERROR_FRAME if isinstance(error, UpstreamErrorFrame) else MALFORMED) from None
                 said = said or bool(deltas[-1].pieces)
                 size += len(event.data)
                 if reader.ended:
@@ -453,11 +453,11 @@ class _Events:
         self.over = not data
 
 
-def _delta(reader: Reader, event: sse.Event) -> Delta:
-    with READABLE:
-        if event.name == "error":
-            raise UpstreamErrorFrame
-        return reader.event(event.data)
+def _said(reader: Reader, event: sse.Event) -> Delta:
+    """Raises UpstreamErrorFrame, Malformed."""
+    if event.name == "error":
+        raise UpstreamErrorFrame
+    return reader.event(event.data)
 
 
 def _closing(reader: Reader) -> list[Delta]:

@@ -15,8 +15,8 @@ from gateway.wire.canonical import Malformed, parse_answer
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.fields import ANSWER
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
-from gateway.wire.template import Template, moved, template
-from gateway.wire.walk import Leaf, Steps, leaves
+from gateway.wire.template import Chunk, Template, template
+from gateway.wire.walk import Steps, leaves
 
 MAX_CHOICES = 128
 MOST_TRIES = 8  # after so many chunks that differ in more than their text nothing is expected of the next
@@ -46,11 +46,13 @@ class ChoicesReader(Reader):
         one = self._template
         if one is not None and len(self._choices) == 1 and (text := one.text(data)) is not None:
             self._tries = 0
-            frame, holder = one.filled(text)
-            piece = self._run(one.channel, one.place, text, (Leaf(one.steps, text, holder, "content"),))
-            spots = (*moved(one.others, frame), *self._spots) if self.rewritable else ()
-            self._spots = []
-            return Delta(frame, (piece,), len(data), self.group(frame), spots)
+            start = self._lengths.get(one.channel, 0)
+            chunk = Chunk(one, text, data, start)
+            piece = self._run(one.channel, one.place, text, ())
+            if not self.rewritable:
+                return Delta(chunk, (piece,), len(data), one.group)
+            self._lengths[one.channel] = start + len(text)
+            return Delta(chunk, (piece,), len(data), one.group, chunk)
         document = parse_answer(data)
         delta = self.delta(document, len(data))
         if self._tries < MOST_TRIES:

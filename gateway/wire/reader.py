@@ -164,7 +164,10 @@ class Reader:
         return Piece(channel, Place.UNREAD_OUTPUT, what if new else "", fixed=True)
 
     def _run(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf], start: int | None = None) -> Piece:
-        """Go on with a channel, and keep what may turn out to be wrapped: arguments, JSON, base64."""
+        """Go on with a channel, and keep what may turn out to be wrapped: arguments, JSON, base64.
+
+        Without leaves, where it stands is known elsewhere.
+        """
         if self.repeats:
             kept_text = self._running.setdefault(channel, _Running(place))
             if kept_text.place is not place:  # the same place of the answer under another name
@@ -177,6 +180,8 @@ class Reader:
                 raise Malformed("it has too many parts")
             kept = self._wrapped[channel] = _Wrapped(place)
         kept.add(text)
+        if not leaves:
+            return Piece(channel, place, text, wrapped=kept.kept)
         self._spot(channel, leaves, start)
         fixed = leaves[0].holder is None  # strings of one channel stand alike
         return Piece(channel, place, text, wrapped=kept.kept, fixed=fixed)

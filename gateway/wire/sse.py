@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DONE = b"data: [DONE]\n\n"
 
@@ -11,8 +11,7 @@ class TooLong(ValueError):
     """One event is longer than may be held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     name: str  # "" or "message" for an ordinary one
     data: bytes
 
@@ -42,14 +41,31 @@ class Parser:
         if b"\n" not in data and b"\r" not in data:  # no line ends here: keep the read as it is
             return self._keep(data)
         buffer = b"".join((*self._rest, data))
+        self._rest, self._rest_size = [], 0
         if self._first:
             buffer = buffer.removeprefix(b"\xef\xbb\xbf")
             self._first = False
-        self._after_cr = buffer.endswith(b"\r")
-        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest, self._rest_size = [], 0
+        events: list[Event] = []
+        if b"\r" in buffer:
+            self._after_cr = buffer.endswith(b"\r")
+            buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif not self._data and not self._name and (end := buffer.rfind(b"\n\n")) >= 0:
+            events = self._whole(buffer[:end].split(b"\n\n"))
+            buffer = buffer[end + 2 :]
+        lines = buffer.split(b"\n")
         self._keep(lines.pop())
-        return [event for line in lines if (event := self._line(line)) is not None]
+        return [*events, *(event for line in lines if (event := self._line(line)) is not None)]
+
+    def _whole(self, blocks: list[bytes]) -> list[Event]:
+        """Events that came as wholes, each of most a line by itself."""
+        events: list[Event] = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block and len(block) - 5 <= self._max:
+                events.append(Event("", block[6:]))
+                continue
+            lines = (*block.split(b"\n"), b"")
+            events += [event for line in lines if (event := self._line(line)) is not None]
+        return events
 
     def _keep(self, data: bytes) -> list[Event]:
         self._rest_size += len(data)

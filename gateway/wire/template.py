@@ -6,8 +6,8 @@ could read in another way (no quote, no backslash, no control character), so the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from gateway.core.terms import Delta, Document, Place, Spot
 from gateway.wire import canonical
@@ -27,6 +27,8 @@ class Template(NamedTuple):
     place: Place
     steps: Steps
     others: tuple[Spot, ...]  # strings of the frame itself that stand in every such chunk
+    group: str | None
+    faithful: bool  # its bytes are those of its frame, so that they may go on as they came
 
     def text(self, data: bytes) -> str | None:
         """The text of a chunk that fits; None for any other."""
@@ -41,11 +43,39 @@ class Template(NamedTuple):
             return None
         return text if text.isprintable() else None  # what is not, control characters among it, is read in full
 
-    def filled(self, text: str) -> tuple[Document, Document]:
-        """A frame of its own that says `text`, and the object in it that holds the text."""
-        holder: Document = {"content": text}
-        choice = {**self.frame["choices"][0], "delta": holder}
-        return {**self.frame, "choices": [choice]}, holder
+
+class Chunk:
+    """A frame that is its template with another text. A document is made of it only for who needs one."""
+
+    __slots__ = ("_document", "_start", "data", "template", "text")
+
+    def __init__(self, template: Template, text: str, data: bytes, start: int) -> None:
+        """`start`: where the text begins in its channel."""
+        self.template = template
+        self.text = text
+        self.data = data
+        self._start = start
+        self._document: Document | None = None
+
+    @property
+    def document(self) -> Document:
+        if self._document is None:
+            frame = self.template.frame
+            self._document = {**frame, "choices": [{**frame["choices"][0], "delta": {"content": self.text}}]}
+        return self._document
+
+    def __iter__(self) -> Iterator[Spot]:
+        """Every string of it, and where it stands."""
+        one, document = self.template, self.document
+        for spot in one.others:
+            yield Spot(spot.channel, spot.start, spot.text, spot.steps, document, spot.key)
+        holder = document["choices"][0]["delta"]
+        yield Spot(one.channel, self._start, self.text, one.steps, holder, "content")
+
+
+def document_of(frame: Any) -> Any:
+    """A frame as a document, whatever it came as."""
+    return frame.document if isinstance(frame, Chunk) else frame
 
 
 def template(document: Document, data: bytes, delta: Delta) -> Template | None:
@@ -68,7 +98,15 @@ def template(document: Document, data: bytes, delta: Delta) -> Template | None:
         return None
     steps = ("choices", f"[{choice['index']}]", "delta", "content")
     return Template(
-        data[: at + len(BEFORE) + 1], data[at + len(mark) - 1 :], frame, piece.channel, piece.place, steps, others
+        data[: at + len(BEFORE) + 1],
+        data[at + len(mark) - 1 :],
+        frame,
+        piece.channel,
+        piece.place,
+        steps,
+        others,
+        delta.group,
+        canonical.dump(frame) == data,
     )
 
 
@@ -77,8 +115,3 @@ def _is_flat(frame: Document) -> bool:
     (choice,) = frame["choices"]
     rest = [*(v for k, v in frame.items() if k != "choices"), *(v for k, v in choice.items() if k != "delta")]
     return not any(isinstance(value, HOLDERS) and not isinstance(value, str) for value in rest)
-
-
-def moved(spots: Sequence[Spot], frame: Document) -> list[Spot]:
-    """The same strings in another frame."""
-    return [Spot(s.channel, s.start, s.text, s.steps, frame, s.key) for s in spots]

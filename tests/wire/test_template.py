@@ -10,6 +10,7 @@ from gateway.wire.canonical import Malformed, dump, parse_answer
 from gateway.wire.choices import ChoicesReader
 from gateway.wire.endpoints import CHAT
 from gateway.wire.reader import UpstreamErrorFrame
+from gateway.wire.template import Chunk, document_of
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
@@ -21,7 +22,7 @@ def chunk(text, index=0, **more):
 def plain(delta):
     spots = [(s.channel, s.start, s.text, s.steps, s.key, s.holder[s.key]) for s in delta.spots]
     pieces = [(p.channel, p.place, p.text, p.closed, p.wrapped, p.fixed) for p in delta.pieces]
-    return json.dumps(delta.frame), pieces, sorted(map(repr, spots)), delta.size, delta.group
+    return json.dumps(document_of(delta.frame)), pieces, sorted(map(repr, spots)), delta.size, delta.group
 
 
 def both(events, *, rewritable):
@@ -100,8 +101,20 @@ def test_it_is_used(monkeypatch):
 def test_frames_share_nothing_that_could_be_changed():
     reader = CHAT.reader({}, stream=True)
     reader.rewritable = True
-    frames = [reader.event(dump(chunk(text))).frame for text in ("a", "b", "c", "d")]
+    frames = [document_of(reader.event(dump(chunk(text))).frame) for text in ("a", "b", "c", "d")]
     frames[3]["choices"][0]["delta"]["content"] = "changed"
     frames[3]["model"] = "changed"
     assert [frame["choices"][0]["delta"]["content"] for frame in frames[:3]] == ["a", "b", "c"]
     assert frames[2]["model"] == "m"
+
+
+@given(st.lists(st.builds(data_of, chunks, damage), max_size=12))
+def test_bytes_that_may_go_on_as_they_came_are_those_of_their_frame(events):
+    reader = CHAT.reader({}, stream=True)
+    for data in events:
+        try:
+            frame = reader.event(data).frame
+        except (Malformed, UpstreamErrorFrame):
+            continue
+        if isinstance(frame, Chunk) and frame.template.faithful:
+            assert dump(frame.document) == frame.data
