@@ -1,0 +1,253 @@
+"""An exchange comes to the same alone in its task and under a task group; ends of every sort, and in which order."""
+
+import asyncio
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.checks.base import Check
+from gateway.checks.keywords import Keywords
+from gateway.core.exchange import Exchange
+from gateway.core.terms import Call, Decision, Delta, Judgement, Lane, Passage, Piece, Place, Side
+from gateway.server.afterwards import Afterwards
+from gateway.server.alone import Alone
+from gateway.server.consult import Counsel
+from gateway.server.race import Race
+from gateway.server.record import Receipt
+from gateway.server.release import ClientGone
+from gateway.server.upstream import CUT, UpstreamError
+from tests.world import watch
+
+WORDS = Keywords(words=["swordfish"])
+CARRIERS = [Alone, Race]
+
+
+class Upstream:
+    """Says its batches; `end` is what it raises then, or how many seconds it says nothing more."""
+
+    def __init__(self, batches, end=None):
+        self.batches, self.end = batches, end
+        self.closed = asyncio.Event()
+        self.told = []
+
+    async def answer(self, call, headers, record, pulse=math.inf):
+        try:
+            for batch in self.batches:
+                yield batch
+                await asyncio.sleep(0)
+            if isinstance(self.end, Exception):
+                raise self.end
+            left = self.end or 0.0
+            while left > pulse:
+                await asyncio.sleep(pulse)
+                left -= pulse
+                yield ()
+            await asyncio.sleep(left)
+        finally:
+            self.told.append("upstream closed")
+            self.closed.set()
+
+
+class Client:
+    """Takes what is sent; gone after so many writes."""
+
+    def __init__(self, told, stays=math.inf):
+        self.told, self.stays = told, stays
+        self.sent, self.verdict, self.streaming = [], None, False
+
+    def send(self, delta, changes=()):
+        self.sent.append(delta)
+
+    async def flush(self):
+        if self.sent:
+            self.streaming = True
+            self._write()
+
+    async def keep_alive(self):
+        self.told.append("comment")
+        self._write()
+
+    async def close(self, verdict):
+        await asyncio.sleep(0)
+        self.verdict = verdict
+        self.told.append(f"told {verdict.decision}")
+        if verdict.decision is not Decision.LEFT:
+            self._write()
+
+    def _write(self):
+        self.stays -= 1
+        if self.stays < 0:
+            raise ClientGone
+
+
+class Slow(Check):
+    """A local check of texts that are too long for the event loop."""
+
+    inline = 0
+    use: str = "slow"
+    hit: bool = False
+
+    def judge(self, passages):
+        return Judgement(self.hit)
+
+
+def delta(text, size=1):
+    return Delta({}, (Piece("c", Place.CONTENT, text),) if text else (), size)
+
+
+def made(
+    carrier,
+    upstream,
+    client,
+    *,
+    watches,
+    checks=None,
+    stream=True,
+    question="hello",
+    within=5.0,
+    max_held=10**6,
+    **more,
+):
+    checks = {one.name: WORDS for one in watches} if checks is None else checks
+    call = Call("only", "up", "m", {}, stream)
+    follows = {name: check.scanner for name, check in checks.items() if check.follows}
+    receipt = Receipt(keep=lambda _: None)
+    return carrier(
+        Exchange(call, watches, (Passage("q", Place.USER, question),), max_held, follows),
+        checks,
+        upstream,
+        headers={},
+        counsel=Counsel(lambda *_: None),
+        release=client,
+        receipt=receipt,
+        afterwards=Afterwards(),
+        within=within,
+        **more,
+    ), receipt
+
+
+INPUT = watch("in", side=Side.INPUT, places=frozenset({Place.USER}))
+EXACT = watch("out", side=Side.OUTPUT, places=frozenset({Place.CONTENT}), lane=Lane.EXACT)
+WHOLE = watch("all", side=Side.OUTPUT, places=frozenset({Place.CONTENT}), lane=Lane.WHOLE)
+pieces = st.sampled_from(["sword", "fish", "", "SWORD", " fish", "a", "word", "swordfis"])
+
+
+@given(
+    st.lists(st.lists(pieces, min_size=1, max_size=4), max_size=5),
+    st.sampled_from([None, UpstreamError(CUT), RuntimeError("ours")]),
+    st.sets(st.sampled_from(["in", "out", "all"])),
+    st.booleans(),
+    st.sampled_from(["hello", "a swordfish"]),
+    st.sampled_from([math.inf, 0, 1, 2]),
+)
+def test_both_come_to_the_same(batches, end, names, stream, question, stays):
+    watches = [one for one in (INPUT, EXACT, WHOLE) if one.name in names]
+
+    async def outcome(carrier):
+        upstream = Upstream([[delta(text) for text in batch] for batch in batches], end)
+        client = Client(upstream.told, stays)
+        carrying, receipt = made(carrier, upstream, client, watches=watches, stream=stream, question=question)
+        await carrying.run()
+        assert not receipt.calls or upstream.closed.is_set()
+        texts = "".join(piece.text for one in client.sent for piece in one.pieces)
+        assert "swordfish" not in texts.lower() or not {"out", "all"} & names
+        return client.verdict.decision, client.verdict.fault, receipt.decision, len(receipt.calls)
+
+    alone, together = (asyncio.run(outcome(carrier)) for carrier in CARRIERS)
+    assert alone == together
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_block_closes_the_upstream_before_it_is_told(carrier):
+    upstream = Upstream([[delta("a swordfish")]], end=60.0)
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[EXACT])
+    await carrying.run()
+    assert upstream.told == ["upstream closed", "told blocked"]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_blocked_question_is_asked_of_nobody(carrier):
+    upstream = Upstream([[delta("x")]])
+    carrying, receipt = made(carrier, upstream, Client(upstream.told), watches=[INPUT], question="a swordfish")
+    await carrying.run()
+    assert upstream.told == ["told blocked"]
+    assert receipt.calls == []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_the_whole_has_a_deadline(carrier):
+    upstream = Upstream([[delta("x")]], end=60.0)
+    client = Client(upstream.told)
+    carrying, receipt = made(carrier, upstream, client, watches=[], within=0.05)
+    await carrying.run()
+    assert client.verdict.fault.code == "timeout"
+    assert upstream.closed.is_set()
+    assert receipt.decision == "failed"
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_silent_stream_under_way_gets_comments(carrier):
+    upstream = Upstream([[delta("x")]], end=0.3)
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[], keepalive=0.05)
+    await carrying.run()
+    assert 3 <= upstream.told.count("comment") <= 6
+    assert client.verdict.decision is Decision.RELEASED
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_one_that_has_not_begun_gets_none(carrier):
+    upstream = Upstream([], end=0.3)
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[EXACT], keepalive=0.05)
+    await carrying.run()
+    assert "comment" not in upstream.told
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_client_that_goes_with_a_comment_has_left(carrier):
+    upstream = Upstream([[delta("x")]], end=60.0)
+    client = Client(upstream.told, stays=1)
+    carrying, receipt = made(carrier, upstream, client, watches=[], keepalive=0.05)
+    await carrying.run()
+    assert receipt.decision == "left"
+    assert upstream.closed.is_set()
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_is_cancelled_has_left(carrier, begun):
+    upstream = Upstream([[delta("x")]] if begun else [], end=60.0)
+    carrying, receipt = made(carrier, upstream, Client(upstream.told), watches=[])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await carrying.run()
+    assert receipt.decision == "left"
+    assert upstream.closed.is_set()
+    assert receipt.held.held == 0
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("hit", [False, True])
+async def test_a_check_may_read_elsewhere_than_on_the_loop(carrier, hit):
+    upstream = Upstream([[delta("x")]])
+    client = Client(upstream.told)
+    checks = {"in": Slow(hit=hit), "all": Slow()}
+    carrying, receipt = made(carrier, upstream, client, watches=[INPUT, WHOLE], checks=checks, stream=False)
+    await carrying.run()
+    assert client.verdict.decision is (Decision.BLOCKED if hit else Decision.RELEASED)
+    assert len(receipt.looks) == (1 if hit else 2)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_what_does_not_fit_is_broken_off(carrier):
+    upstream = Upstream([[delta("x", 100)], [delta("y", 100)]], end=60.0)
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[WHOLE], max_held=150)
+    await carrying.run()
+    assert client.verdict.fault.code == "answer_too_long"
+    assert client.sent == []
+    assert upstream.closed.is_set()
