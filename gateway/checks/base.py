@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -82,10 +83,20 @@ class Check(BaseModel):
         """What its settings made it read from files: part of its version."""
         return ""
 
+    @cached_property
+    def _settings(self) -> str:
+        return f"{type(self).__qualname__}\0{self.model_dump_json()}"
+
+    def __copy__(self) -> Self:
+        """Without what was worked out from the settings: a copy may have others."""
+        made = super().__copy__()
+        made.__dict__.pop("_settings", None)
+        return made
+
     @property
     def version(self) -> str:
         """A digest of everything that its verdict depends on, other than the text."""
-        told = f"{type(self).__qualname__}\0{self.model_dump_json()}\0{self.read_from()}\0{self._question}"
+        told = f"{self._settings}\0{self.read_from()}\0{self._question}"
         return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     @property

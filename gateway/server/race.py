@@ -32,21 +32,22 @@ class Race(Carrier):
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # what came of effects at once
         self._taken: Event | None = None  # out of the mailbox, and next
+        self._elapsed = False
         self._coming = 0  # bytes in the mailbox
         self._flowing = asyncio.Event()
         self._running: dict[str, tuple[asyncio.Task[None], Look | None]] = {}
 
     async def run(self) -> None:
         self._flowing.set()
+        alarm = asyncio.get_running_loop().call_later(self._within, self._ring)
         try:
             async with asyncio.TaskGroup() as self._group:
-                deadline = self._group.create_task(self._deadline())
                 await self._until_closed()
-                deadline.cancel()
         except asyncio.CancelledError:
             await self._abandon()
             raise
         finally:
+            alarm.cancel()
             self._end()
 
     async def _until_closed(self) -> None:
@@ -70,6 +71,8 @@ class Race(Carrier):
         return effects
 
     async def _next(self) -> Event:
+        if self._elapsed:
+            return Elapsed()
         if self._soon:
             return self._soon.popleft()
         if self._taken is not None:
@@ -146,6 +149,8 @@ class Race(Carrier):
         if look is not None and look.finding is None:
             look.dropped = True
 
-    async def _deadline(self) -> None:
-        await asyncio.sleep(self._within)
-        await self._mailbox.put(Elapsed())
+    def _ring(self) -> None:
+        """The time for all of it is over; whoever waits at the mailbox is woken."""
+        self._elapsed = True
+        if self._mailbox.empty():
+            self._mailbox.put_nowait(Elapsed())
