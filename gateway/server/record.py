@@ -59,7 +59,13 @@ os.register_at_fork(after_in_child=new_id.renew)
 
 def stamp() -> str:
     """Now, as receipts tell it: UTC, with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, millis = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(second)}.{millis:03d}Z"
+
+
+@lru_cache(4)
+def _second(since_1970: int) -> str:
+    return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(slots=True)
@@ -248,7 +254,7 @@ class Receipt:
         if self.unknown:
             said["unknown_placeholders"] = self.unknown
         if self.unread:
-            said["not_read"] = _parts(self.unread)
+            said["not_read"] = [*_parts(self.unread)]
         if (shadow := self._shadow()) is not None:
             said["shadow"] = shadow
         return said

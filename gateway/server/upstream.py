@@ -8,6 +8,7 @@ generator closes the connection at once.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 import re
@@ -318,8 +319,8 @@ class HttpUpstream:
         with READABLE:
             if answer.stream:
                 return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
-            read = answer.reader.delta
-            return [await asyncio.to_thread(read, document) if size > INLINE else read(document)]
+            read = functools.partial(answer.reader.delta, document, ours=True)
+            return [await asyncio.to_thread(read) if size > INLINE else read()]
 
     async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         events, reader = _Events(answer.endpoint.max_event), answer.reader

@@ -88,9 +88,12 @@ class Reader:
         """Every string of a frame with its place and manner."""
         raise NotImplementedError
 
-    def delta(self, document: Document, size: int = 0) -> Delta:
-        """One frame, with every text that it adds. Raises Malformed, UpstreamErrorFrame."""
-        frame = self.fit(copied(document) if self.rewritable else document)
+    def delta(self, document: Document, size: int = 0, *, ours: bool = False) -> Delta:
+        """One frame, with every text that it adds. Raises Malformed, UpstreamErrorFrame.
+
+        `ours`: nobody else holds any of the document, so what is cut out may be cut out of it.
+        """
+        frame = self.fit(copied(document) if self.rewritable and not ours else document)
         pieces = tuple(self._pieces(frame))
         if not self.rewritable:
             return Delta(frame, pieces, size, self.group(frame))
