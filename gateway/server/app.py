@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -14,37 +14,30 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.config.model import Fan, House, Route
+from gateway.config.model import House
 from gateway.core.admission import Admission
 from gateway.core.ceiling import Ceiling
-from gateway.core.exchange import NO_ROOM, Exchange
-from gateway.core.masking import Masks
-from gateway.core.terms import Call, Decision, Document, Place, Request, Rewritten, Side, Watch
+from gateway.core.terms import Decision, Document, Place, Request
 from gateway.policy.model import PolicySet
-from gateway.policy.plan import Plan, plan
 from gateway.server.admit import Doors
 from gateway.server.afterwards import Afterwards
-from gateway.server.alone import Alone
+from gateway.server.answering import Answering
 from gateway.server.audit.keeper import Keeper
-from gateway.server.candidate import Candidate, Part
+from gateway.server.books import Books
 from gateway.server.consult import Counsel
 from gateway.server.cors import PREFLIGHT, Cors
-from gateway.server.fan import FanOut, Pace
 from gateway.server.metrics import Metrics
 from gateway.server.moderate import moderate
 from gateway.server.plugged import detect, screen
-from gateway.server.race import Race
 from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
-from gateway.server.release import NOT_KEPT, Release, cut
-from gateway.server.spending import dollars
+from gateway.server.release import NOT_KEPT, cut
 from gateway.server.targets import Targets
-from gateway.server.texts import Texts
 from gateway.server.upstream import Upstream
 from gateway.settings import Settings
 from gateway.wire import canonical, errors, models
 from gateway.wire.endpoint import JSON, Endpoint
-from gateway.wire.endpoints import CHAT, ENDPOINTS, MODELS, MODERATIONS
+from gateway.wire.endpoints import ENDPOINTS, MODELS, MODERATIONS
 from gateway.wire.errors import BadRequest
 from gateway.wire.guardrails import CONTENTS, WEBHOOK, contents, contents_answer, webhook
 from gateway.wire.moderations import OWN
@@ -54,7 +47,6 @@ log = structlog.get_logger()
 Handler = Callable[[web.BaseRequest, Receipt], Awaitable[web.StreamResponse]]
 _SLASHES = re.compile(r"/{2,}")
 INLINE = 65_536  # bytes of a body that is read on the event loop
-MARGIN = 30.0  # seconds that checks may add to the upstream's own total
 
 
 @dataclass
@@ -81,16 +73,21 @@ class Gateway:
         routes["POST", WEBHOOK] = self._webhook
         routes["POST", CONTENTS] = self._contents
         self._routes = routes
-        self._paces: dict[str, Pace] = {}
         self._paths = {path for _, path in routes}
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
-        audit_key = self.settings.audit_key
-        self._text = self.settings.audit_text
-        self._audit_key = audit_key.get_secret_value().encode() if audit_key else b""
         self._targets = Targets(self.house, self.upstreams)
         self.metrics.watch_breakers(self._targets.states)
         self._counsel = Counsel(self._targets.until)
+        self._books = Books(self.settings, self.house, told=self.keep, metrics=self.metrics, keeper=self.keeper)
+        self._answering = Answering(
+            self.settings,
+            self.house,
+            self.upstreams,
+            afterwards=self.afterwards,
+            counsel=self._counsel,
+            mask_key=self._mask_key,
+        )
         self._cors = Cors(self.settings.cors_origins)
         self.ceiling = Ceiling(self.settings.max_memory_held)
         self._doors = Doors(
@@ -110,7 +107,7 @@ class Gateway:
         """Answer one HTTP request. Whatever happens, the client gets OpenAI's shapes and a request id."""
         if http.path in {"/healthz", "/readyz"}:
             return self.health(http)
-        receipt = self._receipt(http)
+        receipt = self._books.open(self.ceiling.account(), self._cors.headers(http.headers))
         self.in_flight += 1
         try:
             return await self._end(http, await self._serve(http, receipt), receipt)
@@ -134,16 +131,6 @@ class Gateway:
             self._doors.leave(receipt)
             receipt.settle()
 
-    def _receipt(self, http: web.BaseRequest) -> Receipt:
-        strict = self.keeper is not None and self.keeper.strict
-        return Receipt(
-            keep=self._kept,
-            seal=self._seal if strict else None,
-            cors=self._cors.headers(http.headers),
-            held=self.ceiling.account(),
-            texts=Texts(self._text, self._audit_key) if self._text != "none" and self.keeper is not None else None,
-        )
-
     async def _end(self, http: web.BaseRequest, response: web.StreamResponse, receipt: Receipt) -> web.StreamResponse:
         """An answer that is not under way yet waits for its receipt, where that was promised."""
         if response.prepared or await receipt.sealed():
@@ -153,34 +140,15 @@ class Gateway:
         headers = {**receipt.headers(), **NOT_KEPT.headers, "content-type": JSON}
         return web.Response(status=NOT_KEPT.status, body=body, headers=headers)
 
-    async def _seal(self, receipt: Receipt) -> bool:
-        assert self.keeper is not None
-        self._price(receipt)
-        receipt.told = receipt.gist
-        return await self.keeper.kept(receipt.kept_lines(receipt.lines()))
-
-    def _kept(self, receipt: Receipt) -> None:
-        if receipt.why == NO_ROOM.code and receipt.decision == Decision.FAILED:
-            self.metrics.shed.labels("answer").inc()
-        self._price(receipt)
-        self.metrics.count(receipt)
-        self.keep(receipt)
-        if self.keeper is not None and receipt.told != receipt.gist:
-            self.keeper.keep(receipt.kept_lines(receipt.lines()))
-
-    def _price(self, receipt: Receipt) -> None:
-        for call in receipt.calls:
-            call.usd = dollars(call.usage, self.house.price(call.model)) if self.house.prices else None
-
     def shed(self) -> bytes | None:
         """The whole answer to a request that nobody needs to read, with its receipt; None: it has to be read.
 
         What is sent away without its turn in the parser costs those little that are let in.
         """
-        if not self._doors.closed or self.draining or (self.keeper is not None and self.keeper.strict):
+        if not self._doors.closed or self.draining or self._books.strict:
             return None
         error = self._doors.refusal(self._doors.closed)
-        receipt = Receipt(keep=self._kept)
+        receipt = self._books.open_unread()
         receipt.decision, receipt.status, receipt.why = "refused", error.status, error.code or ""
         body = errors.error_body(error.message, kind=error.kind, code=error.code)
         headers = {**receipt.headers(), **error.headers, "content-type": JSON, "content-length": len(body)}
@@ -197,7 +165,7 @@ class Gateway:
                 kind="server_error",
                 headers={"retry-after": "1", "connection": "close"},
             )
-        if self.keeper is not None and self.keeper.refuses:
+        if self._books.refuse:
             raise BadRequest(
                 NOT_KEPT.message, status=503, code=NOT_KEPT.code, kind=NOT_KEPT.kind, headers=NOT_KEPT.headers
             )
@@ -236,7 +204,7 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        return not self.draining and (self.keeper is None or not self.keeper.refuses)
+        return not self.draining and not self._books.refuse
 
     @property
     def mistakes(self) -> list[str]:
@@ -248,7 +216,7 @@ class Gateway:
             return web.Response(status=405, headers={"allow": "GET, HEAD"})
         if http.path == "/readyz" and self.draining:
             return web.Response(status=503, body=b'{"status":"draining"}', content_type=JSON)
-        if http.path == "/readyz" and self.keeper is not None and self.keeper.refuses:
+        if http.path == "/readyz" and self._books.refuse:
             return web.Response(status=503, body=b'{"status":"receipts cannot be kept"}', content_type=JSON)
         if http.path == "/readyz":
             told: Document = {"status": "ok", "policies": [policy.version for policy in self.policies.policies]}
@@ -264,67 +232,9 @@ class Gateway:
         if receipt.texts is not None:
             receipt.texts.asked(request)
         receipt.unread += [p.path for p in request.passages if p.place is Place.UNREAD_INPUT]
-        if not self._may(receipt)(request.model):
-            raise _no_model(request.model)
-        if endpoint is MODERATIONS and request.model.startswith(OWN):
+        if endpoint is MODERATIONS and request.model.startswith(OWN) and self._answering.may(receipt)(request.model):
             return await self._moderate(request, receipt)
-        if (fan := self.house.fans.get(request.model)) is not None:
-            return await self._fan_out(http, endpoint, request, fan, receipt)
-        route = self._route(request.model)
-        names = (request.model, route.model)
-        planned = plan(self.policies, models=names, endpoint=request.endpoint, key=receipt.key).bound(request)
-        receipt.policies = planned.policies
-        return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
-
-    async def _fan_out(
-        self, http: web.BaseRequest, endpoint: Endpoint, request: Request, fan: Fan, receipt: Receipt
-    ) -> web.StreamResponse:
-        """A virtual model: every policy that binds it or one of the models that it asks binds the request."""
-        _refuse_for_fan(endpoint, request)
-        routes = [
-            (model, route.model) for model in fan.strategy.models().values() if (route := self.house.route(model))
-        ]
-        names = dict.fromkeys([request.model, *(name for pair in routes for name in pair)])
-        planned = plan(self.policies, models=tuple(names), endpoint=request.endpoint, key=receipt.key).bound(request)
-        receipt.policies = planned.policies
-        longest = max((upstream.timeout.total for upstream in self.house.upstreams.values()), default=0.0)
-
-        async def race(exchange: Exchange, upstream: Upstream, part: Part, candidate: Candidate) -> None:
-            await (Alone if planned.local else Race)(
-                exchange,
-                planned.checks,
-                upstream,
-                headers=http.headers,
-                counsel=self._counsel,
-                release=candidate,
-                receipt=part,
-                afterwards=self.afterwards,
-                within=longest + MARGIN,
-            ).run()
-
-        upstream = FanOut(
-            request.model,
-            fan,
-            self.house,
-            race=race,
-            upstreams=self.upstreams,
-            planned=planned,
-            receipt=receipt,
-            pace=self._paces.setdefault(request.model, Pace()),
-            max_held=self.settings.max_held,
-        )
-        return await self._exchange(
-            http,
-            endpoint,
-            request,
-            route=Route("fan-out", request.model),
-            planned=planned,
-            receipt=receipt,
-            upstream=upstream,
-            watches=[w for w in planned.watches if w.side is Side.INPUT or w.local or fan.strategy.puts_together],
-            within=fan.strategy.deadline + longest + MARGIN,
-            comment_after=fan.strategy.keepalive if request.stream else 0.0,
-        )
+        return await self._answering.answer(http, endpoint, request, self.policies, receipt)
 
     async def _moderate(self, request: Request, receipt: Receipt) -> web.StreamResponse:
         document = await moderate(request, self.policies, self._counsel, receipt)
@@ -376,8 +286,7 @@ class Gateway:
         path = _plain_path(http.rel_url.raw_path)
         name = models.wanted(path) if path != MODELS.path else None
         receipt.endpoint, receipt.model = MODELS.name, name or ""
-        may = self._may(receipt)
-        endpoint = models.Listed(self.house.names, name, may)
+        endpoint = models.Listed(self.house.names, name, self._answering.may(receipt))
         upstream = self.house.default_upstream
         if upstream is None or name in self.house.names:
             receipt.decision, receipt.status = "released", 200
@@ -385,77 +294,7 @@ class Gateway:
             return web.Response(body=body, headers={**receipt.headers(), "content-type": JSON})
         self._doors.look()
         await self._doors.enter(receipt)
-        planned = plan(self.policies, models=("",), endpoint=MODELS.name, key=receipt.key)
-        receipt.policies = planned.policies
-        route = Route(upstream, "")
-        return await self._exchange(http, endpoint, endpoint.ask(), route=route, planned=planned, receipt=receipt)
-
-    async def _exchange(
-        self,
-        http: web.BaseRequest,
-        endpoint: Endpoint,
-        request: Request,
-        *,
-        route: Route,
-        planned: Plan,
-        receipt: Receipt,
-        upstream: Upstream | None = None,
-        watches: Sequence[Watch] | None = None,
-        within: float | None = None,
-        comment_after: float = 0.0,
-    ) -> web.StreamResponse:
-        call = _call(endpoint, request, route, planned)
-        masks = Masks(self._mask_key, _scope(http, request)) if planned.rewrites else None
-        if receipt.texts is not None:
-            receipt.texts.masks = masks
-
-        def reword(texts: Mapping[tuple[str, str], str]) -> Rewritten:
-            asked = endpoint.rewritten(request, texts)
-            receipt.changed = True
-            if receipt.texts is not None:
-                receipt.texts.rewritten(asked.passages)
-            return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
-
-        layout = planned.layouts[request.stream] if watches is None else watches
-        carrier = Alone if planned.local and upstream is None else Race
-        upstream = self.upstreams[route.upstream] if upstream is None else upstream
-        within = self.house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within
-        release = Release(http, endpoint, request, planned, receipt, compress_from=self.settings.compress_from)
-        carrying = carrier(
-            Exchange(call, layout, request.passages, self.settings.max_held, planned.follows, masks=masks),
-            planned.checks,
-            upstream,
-            headers=http.headers,
-            counsel=self._counsel,
-            release=release,
-            receipt=receipt,
-            afterwards=self.afterwards,
-            within=within,
-            comment_after=comment_after,
-            keepalive=self.settings.keepalive,
-            reword=reword,
-        )
-        await carrying.run()
-        if release.response is None:  # the client left before anything could be said
-            raise asyncio.CancelledError
-        return release.response
-
-    def _may(self, receipt: Receipt) -> Callable[[str], bool]:
-        """Whether the client's key is for a model; without keys everybody may ask every model."""
-        key = next((key for key in self.house.keys if key.name == receipt.key), None)
-        return key.may_ask if key is not None else lambda _model: True
-
-    def _route(self, model: str) -> Route:
-        route = self.house.route(model)
-        if route is None:
-            raise _no_model(model)
-        return route
-
-
-def _no_model(model: str) -> BadRequest:
-    """The same words for a model that is not there and one that the client's key is not for."""
-    words = f"The model {model[:100]!r} does not exist here." if model else "The request names no 'model'."
-    return BadRequest(words, status=404, code="model_not_found", param="model")
+        return await self._answering.listing(http, endpoint, upstream, self.policies, receipt)
 
 
 def _json(document: Any, receipt: Receipt, status: int = 200) -> web.Response:
@@ -464,46 +303,10 @@ def _json(document: Any, receipt: Receipt, status: int = 200) -> web.Response:
     return web.Response(status=status, body=canonical.dump(document), headers=headers)
 
 
-def _call(endpoint: Endpoint, request: Request, route: Route, planned: Plan) -> Call:
-    document = endpoint.forward(request, route.model)
-    return Call(
-        "only",
-        route.upstream,
-        route.model,
-        document,
-        request.stream,
-        endpoint.path,
-        endpoint.flows,
-        rewritable=planned.rewrites,
-    )
-
-
-def _scope(http: web.BaseRequest, request: Request) -> str:
-    """What a conversation has in common over its turns and with no other: who asks, and how it began."""
-    conversation = request.document.get("conversation")
-    if isinstance(conversation, dict):
-        conversation = conversation.get("id")
-    if not isinstance(conversation, str):
-        conversation = next((p.text for p in request.passages if p.place is Place.USER), "")
-    return f"{http.headers.get('Authorization', '')}\0{conversation}"
-
-
 def _without_folders(mistake: str) -> str:
     """A mistake as everybody may read it: the file's name, not where it lies."""
     file, colon, rest = mistake.partition(":")
     return f"{PurePath(file).name}{colon}{rest}"
-
-
-def _refuse_for_fan(endpoint: Endpoint, request: Request) -> None:
-    """A virtual model answers chats, one answer each."""
-    if endpoint is not CHAT:
-        raise BadRequest(
-            f"The model {request.model[:100]!r} is several models; ask it through chat completions.",
-            param="model",
-            code="unsupported_model",
-        )
-    if request.document.get("n") not in (None, 1):
-        raise BadRequest("'n' cannot be more than 1 for a model that is several.", param="n", code="unsupported_value")
 
 
 async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Request:
