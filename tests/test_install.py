@@ -1,15 +1,21 @@
 """What an installation brings along, and what the idle process takes: a sidecar is to be small."""
 
 import re
+import ssl
+import subprocess
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import psutil
+import pytest
 
 from gateway.checks import KINDS
 from gateway.fanout import STRATEGIES
 from tests.end_to_end.process import Gateway
 
 NOT_NEEDED = frozenset("jsonschema rich psycopg pyarrow botocore phonenumbers py3langid ray".split())
+PEM = Path(__file__).parent / "server" / "localhost.pem"
 MOST_PACKAGES = 30
 MOST_BYTES = 80 * 1024**2
 MOST_RESIDENT = 80 * 1024**2
@@ -61,6 +67,31 @@ def test_a_server_carries_only_what_it_uses(tmp_path, monkeypatch):
     assert {kind for kind in KINDS if f"gateway.checks.{kind}" in imported} == {"secrets", "keywords"}
     assert not {strategy for strategy in STRATEGIES if f"gateway.fanout.{strategy}" in imported}
     assert not NOT_NEEDED & imported
+
+
+BARE = """
+import gc, os, ssl, sys
+before = dict(os.environ)
+import gateway.server, aiohttp
+assert dict(os.environ) == before
+assert "rich" not in sys.modules
+import rich
+print(sum(len(one.get_ca_certs()) for one in gc.get_objects() if isinstance(one, ssl.SSLContext)))
+from gateway.server.trust import verifying
+print(len(verifying().get_ca_certs()))
+"""
+
+
+@pytest.mark.parametrize("named", [None, str(PEM)])
+def test_certificates_are_read_when_they_are_needed_and_what_is_imported_leaves_no_trace(monkeypatch, named):
+    pytest.importorskip("rich")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if named is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", named)
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=True)
+    imported, needed = map(int, done.stdout.split())
+    assert imported == 0
+    assert needed == (1 if named else len(ssl.create_default_context().get_ca_certs()))
 
 
 def test_the_idle_process_is_small(tmp_path):

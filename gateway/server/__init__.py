@@ -1,15 +1,38 @@
 """The only floor that waits.
 
-structlog loads rich where it happens to be installed: a tenth of a start, for tracebacks that would show local variables,
-which hold texts. So there is no rich while structlog is imported, which is here, before any file of this floor.
+Two libraries do more than is wanted when they are imported, a fifth of a start, so they are imported here, in bare
+surroundings. structlog loads rich where it happens to be installed, for tracebacks that show local variables, and those hold
+texts. aiohttp reads all root certificates, twice, for sessions that are not told whom to trust; ours are (`trust.py`).
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
-if "rich" not in sys.modules:
+CERTIFICATES = "SSL_CERT_FILE"  # where OpenSSL looks for them
+
+
+@contextmanager
+def _bare() -> Iterator[None]:
+    """No rich, and no file of root certificates."""
+    named = os.environ.get(CERTIFICATES)
+    loaded = sys.modules.get("rich")
+    os.environ[CERTIFICATES] = os.devnull
     sys.modules["rich"] = None  # type: ignore[assignment]  # how the import system is told that there is none
-    import_module("structlog")
-    del sys.modules["rich"]
+    try:
+        yield
+    finally:
+        del os.environ[CERTIFICATES], sys.modules["rich"]
+        if named is not None:
+            os.environ[CERTIFICATES] = named
+        if loaded is not None:
+            sys.modules["rich"] = loaded
+
+
+with _bare():
+    for library in ("aiohttp", "structlog"):
+        import_module(library)

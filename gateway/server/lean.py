@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-import ssl
 import time
 from collections.abc import Mapping
 
@@ -17,6 +16,7 @@ import aiohappyeyeballs
 
 from gateway.server.calling import Late, Request, Unreachable, Unreadable
 from gateway.server.connection import Connection
+from gateway.server.trust import verifying
 from gateway.wire import http1
 
 REST = 15.0  # seconds that a connection may rest before it is closed
@@ -154,7 +154,7 @@ class LeanClient:
             _, connection = await loop.create_connection(
                 lambda: Connection(rest, self._open.discard),
                 sock=sock,
-                ssl=_verifying() if place.tls else None,
+                ssl=verifying() if place.tls else None,
                 server_hostname=place.host if place.tls else None,
             )
         except BaseException:
@@ -182,11 +182,3 @@ async def _ask(connection: Connection, head: bytes, body: bytes | None, until: f
     except BaseException:
         connection.abort()
         raise
-
-
-@functools.cache
-def _verifying() -> ssl.SSLContext:
-    """Against the certificates that the system trusts, or those that SSL_CERT_FILE names."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.server.calling import BrokenOff, Late, Request, Unreachable, Unreadable
+from gateway.server.trust import verifying
 
 HEAD_LIMIT = 65_536  # bytes of one header line
 
@@ -55,6 +56,7 @@ class StockClient:
                     data=request.body,
                     headers=request.headers,
                     allow_redirects=False,
+                    ssl=verifying() if request.url.startswith("https:") else True,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
                 )
         except aiohttp.ServerTimeoutError:  # the connection was not made in time

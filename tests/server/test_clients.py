@@ -14,6 +14,7 @@ from gateway.server import lean
 from gateway.server.calling import BrokenOff, CallLost, Late, Request, Unreachable, Unreadable
 from gateway.server.clients import open_client
 from gateway.server.connection import MOST_HELD
+from gateway.server.trust import verifying
 from gateway.wire import http1
 from tests.end_to_end.process import free_port
 from tests.server.rough import Play, Rough, answer, in_chunks
@@ -397,7 +398,7 @@ async def test_a_call_leaves_nothing_for_the_garbage_collector(own, good):
 
 def trusting(monkeypatch, pem=PEM):
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    lean._verifying.cache_clear()
+    verifying.cache_clear()
 
 
 @pytest.fixture
@@ -405,30 +406,30 @@ def tls():
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(PEM)
     yield context
-    lean._verifying.cache_clear()
+    verifying.cache_clear()
 
 
-async def test_tls_and_its_connections_are_used_again(own, tls, monkeypatch):
+async def test_tls_and_its_connections_are_used_again(client, tls, monkeypatch):
     trusting(monkeypatch)
     async with Rough([Play([answer(b"one")]), Play([in_chunks(b"two")])], tls=tls) as upstream:
-        assert await call(own, upstream.url) == (200, b"one")
-        assert await call(own, upstream.url) == (200, b"two")
+        assert await call(client, upstream.url) == (200, b"one")
+        assert await call(client, upstream.url) == (200, b"two")
         assert upstream.connections == 1
 
 
 async def test_a_certificate_that_nobody_trusts_is_unreachable(client, tls):
-    lean._verifying.cache_clear()
+    verifying.cache_clear()
     async with Rough([Play([answer()])], tls=tls) as upstream:
         with pytest.raises(Unreachable):
             await call(client, upstream.url)
         assert not upstream.asked
 
 
-async def test_a_certificate_for_another_name_is_unreachable(own, tls, monkeypatch):
+async def test_a_certificate_for_another_name_is_unreachable(client, tls, monkeypatch):
     trusting(monkeypatch)
     async with Rough([Play([answer()])], tls=tls) as upstream:
         with pytest.raises(Unreachable):
-            await call(own, upstream.url.replace("localhost", "127.0.0.1"))
+            await call(client, upstream.url.replace("localhost", "127.0.0.1"))
         assert not upstream.asked
 
 
