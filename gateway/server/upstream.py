@@ -33,7 +33,7 @@ from gateway.wire.reader import Reader, UpstreamErrorFrame
 
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
 INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
-TOGETHER = 32_768  # bytes of events that are given on together
+TOGETHER = 8_192  # bytes of events that are given on together: half a millisecond's work, then others have their turn
 MAX_ERROR = 1024**2  # bytes of an error answer
 ASKED: dict[str, Endpoint] = {
     one.name: one for one in (CHAT, COMPLETIONS, MODERATIONS, EMBEDDINGS)
@@ -142,12 +142,13 @@ class Patience:
     """Until when the next read may take; what is said moves it on."""
 
     until: float  # monotonic seconds
-    pulse: float = math.inf  # seconds of silence that are told
-    pulsed: bool = False  # the last read came to nothing but that
+    pulse: float = math.inf  # seconds in which nothing was given on that are told
+    since: float = 0.0  # when anything was given on
+    pulsed: bool = False  # the last read came to nothing but a pulse
 
     @property
     def next(self) -> float:
-        return min(self.until, time.monotonic() + self.pulse) if self.pulse < math.inf else self.until
+        return min(self.until, self.since + self.pulse)
 
 
 class RetryBudget:
@@ -231,7 +232,8 @@ class HttpUpstream:
         record.status = response.status
         reader = endpoint.reader(call.document, stream=call.stream)
         reader.rewritable = call.rewritable
-        answer = _Answer(endpoint, reader, response, call.stream, Patience(first, pulse), record.grow)
+        patience = Patience(first, pulse, time.monotonic())
+        answer = _Answer(endpoint, reader, response, call.stream, patience, record.grow)
         try:
             await self._refuse_status(response, first)
             record.headers, request_id = _told(response.headers)
@@ -342,9 +344,11 @@ class HttpUpstream:
                 if size > TOGETHER:
                     yield deltas
                     deltas, size = [], 0
+                    await asyncio.sleep(0)
             if said:  # what says nothing, comments too, buys no time
                 answer.patience.until = min(until, time.monotonic() + between)
             if deltas or answer.patience.pulsed:
+                answer.patience.since = time.monotonic()
                 yield deltas
         if not reader.ended and not reader.finished:
             raise UpstreamError(CUT)

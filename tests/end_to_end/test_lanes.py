@@ -167,6 +167,25 @@ async def test_a_silent_stream_is_kept_alive_only_after_it_has_begun(tmp_path):
     assert wire.body.endswith(b"data: [DONE]\n\n")
 
 
+async def test_an_upstream_that_only_says_it_is_alive_keeps_no_comment_back(tmp_path):
+    async def play(_seen, writer):
+        await begin_stream(writer)
+        await send_part(writer, event(chunk({"content": "first words "})))
+        for _ in range(18):
+            await asyncio.sleep(0.05)
+            await send_part(writer, b": still here\n\n")
+        await send_part(writer, event(chunk({"content": "and the last"}, "stop")) + event(b"[DONE]"))
+        await end_stream(writer)
+
+    async with Fake(play) as fake:
+        with Gateway(tmp_path, fake.house, EXACT, keepalive="200ms") as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await wire.read()
+    assert 2 <= wire.body.count(b": keep-alive\n\n") <= 5
+    assert b"still here" not in wire.body
+
+
 async def test_the_bound_is_printed(tmp_path):
     (tmp_path / "p.yaml").write_text(EXACT)
     done = subprocess.run(
