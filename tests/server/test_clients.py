@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from gateway.server.trust import verifying
 
 from gateway.server import lean
 from gateway.server.calling import BrokenOff, CallLost, Late, Request, Unreachable, Unreadable
 from gateway.server.clients import open_client
 from gateway.server.connection import MOST_HELD
+from gateway.server.trust import verifying
 from gateway.wire import http1
 from tests.end_to_end.process import free_port
 from tests.server.rough import Play, Rough, answer, in_chunks
