@@ -50,8 +50,9 @@ class Kinds(Mapping[str, type[Base]], Generic[Base]):
             importlib.import_module(f"{self._package.__name__}.{name}")
 
     def _all(self) -> dict[str, type[Base]]:
+        """In the order of their words, whichever was imported first."""
         self._import(*self._files)
-        return self._imported()
+        return dict(sorted(self._imported().items()))
 
     def _imported(self) -> dict[str, type[Base]]:
         kinds: dict[str, type[Base]] = {}

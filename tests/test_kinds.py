@@ -46,8 +46,9 @@ def test_each_stands_in_the_file_of_its_name_which_is_where_it_is_looked_for(kin
     assert len(ours) > 5
 
 
-def test_only_what_is_asked_for_is_imported():
-    code = "import sys; from gateway.checks import KINDS; KINDS['regex']; print(*sys.modules)"
+def test_only_what_is_asked_for_is_imported_and_the_order_is_none_of_import():
+    code = "import sys; from gateway.checks import KINDS; KINDS['regex']; print(*sys.modules); print(*KINDS)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported = set(done.stdout.split())
+    imported, listed = (line.split() for line in done.stdout.splitlines())
     assert {word for word in KINDS if f"gateway.checks.{word}" in imported} == {"regex"}
+    assert listed == sorted(listed)
