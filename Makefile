@@ -22,8 +22,9 @@ run: $(STAMP)
 	@if [ -n "$$OPENAI_API_KEY$$OUTRIDER_UPSTREAM" ]; then exec $(BIN)/outrider serve; \
 	else exec $(BIN)/outrider demo; fi
 
+# A file of tests at a time for each core; `.venv/bin/pytest tests/...` runs some of them one after another.
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from gateway.config.model import DEFAULT
 
@@ -19,10 +21,22 @@ START_WITHIN = 20  # seconds
 STOP_WITHIN = 20
 
 
+_held = []  # sockets that never listen: while one is bound, nobody is given its port who did not ask for it
+_left = []  # ports of upstreams that are over
+
+
+def bound(port=0):
+    one = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        one.setsockopt(socket.SOL_SOCKET, option, 1)
+    one.bind(("127.0.0.1", port))
+    return one
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """One that is nobody else's for as long as these tests run."""
+    _held.append(bound())
+    return _held[-1].getsockname()[1]
 
 
 def environment(**settings):
@@ -30,7 +44,28 @@ def environment(**settings):
     return {**clean, **{f"OUTRIDER_{k.upper()}": str(v) for k, v in settings.items()}}
 
 
-class Gateway:
+class Logged:
+    """Who has `lines` of a log knows the receipts in it."""
+
+    since = ""  # of requests that began before and were told late there is none
+
+    @property
+    def log(self):
+        return "".join(self.lines)
+
+    def receipts(self, count=1):
+        """The receipts so far, once there are `count`."""
+        until = time.monotonic() + 5
+        while True:
+            found = [json.loads(line) for line in self.lines if '"event":"receipt"' in line]
+            found = [receipt for receipt in found if receipt["time"] >= self.since]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < until, f"{len(found)} of {count} receipts: {self.log}"
+            time.sleep(0.01)
+
+
+class Gateway(Logged):
     """`outrider serve` as a user runs it. Ended by its pid; its log is kept."""
 
     def __init__(self, folder, house, policy=None, command=("serve",), **settings):
@@ -80,18 +115,28 @@ class Gateway:
         assert "Traceback" not in self.log, self.log
 
     @property
-    def log(self):
-        return "".join(self.lines)
+    def has_ended(self):
+        return self.process.poll() is not None
 
-    def receipts(self, count=1):
-        """The receipts so far, once there are `count`."""
-        until = time.monotonic() + 5
-        while True:
-            found = [json.loads(line) for line in self.lines if '"event":"receipt"' in line]
-            if len(found) >= count:
-                return found
-            assert time.monotonic() < until, f"{len(found)} of {count} receipts: {self.log}"
-            time.sleep(0.02)
+    @contextlib.contextmanager
+    def visited(self):
+        """For one of several tests that use it in turn."""
+        visit = Visit(self)
+        yield visit
+        assert "Traceback" not in visit.log, visit.log
+
+
+class Visit(Logged):
+    """What was logged and asked since one came."""
+
+    def __init__(self, gateway):
+        self.port, self.url, self.process = gateway.port, gateway.url, gateway.process
+        self._all, self._from = gateway.lines, len(gateway.lines)
+        self.since = datetime.now(UTC).isoformat(timespec="milliseconds")[:23]
+
+    @property
+    def lines(self):
+        return self._all[self._from :]
 
 
 def outrider(folder, *args, **settings):
@@ -128,15 +173,18 @@ class Seen:
 
 @dataclass
 class Fake:
-    """An upstream that plays `script(seen, writer)` for every request."""
+    """An upstream that plays `script(seen, writer)` for every request.
+
+    One after another they stand at the same port, so that what calls them has one configuration.
+    """
 
     script: object
     seen: list = field(default_factory=list)
     client = DEFAULT  # what calls it; tests of calls set each in turn
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = _left.pop() if _left else free_port()
+        self._server = await asyncio.start_server(self._connected, sock=bound(self.port))
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self._tasks = set()
         return self
@@ -148,6 +196,7 @@ class Fake:
         for task in list(self._tasks):
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await task
+        _left.append(self.port)
 
     async def _connected(self, reader, writer):
         self._tasks.add(asyncio.current_task())
@@ -255,6 +304,11 @@ async def stream_all(writer, *documents):
 
 def ask(text="hello", *, stream=False, model="m", **more):
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
+
+
+def new():
+    """A text that no verdict is kept of."""
+    return f"hello {uuid.uuid4()}"
 
 
 class Wire:

@@ -36,6 +36,14 @@ class Stage:
             self._thread.join(5)
             self._loop.close()
 
+    @property
+    def has_ended(self):
+        return self._gateway.has_ended
+
+    @contextlib.contextmanager
+    def visited(self):
+        yield self
+
     def _run(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
@@ -54,12 +62,12 @@ class Stage:
         """Send one request while the upstream plays `script`; give back the wire, the receipt, what it saw."""
         self._script = script or nothing
         self._fake.seen.clear()
-        before = len(await asyncio.to_thread(self._gateway.receipts, 0))
-        async with Wire(self.port) as wire:
-            await wire.post(document, path, **more)
-            await wire.read(within=within)
-        receipts = await asyncio.to_thread(self._gateway.receipts, before + 1)
-        return wire, receipts[before], list(self._fake.seen)
+        with self._gateway.visited() as gateway:
+            async with Wire(self.port) as wire:
+                await wire.post(document, path, **more)
+                await wire.read(within=within)
+            receipts = await asyncio.to_thread(gateway.receipts)
+        return wire, receipts[0], list(self._fake.seen)
 
 
 async def nothing(_seen, writer):

@@ -7,7 +7,6 @@ import pytest
 
 from tests.end_to_end.process import (
     Fake,
-    Gateway,
     Wire,
     ask,
     begin_stream,
@@ -29,8 +28,8 @@ def each_client(request, monkeypatch):
     monkeypatch.setattr(Fake, "client", request.param)
 
 
-async def exchange(fake, folder, body, policy=SIZE, headers=b"", **settings):
-    with Gateway(folder, fake.house, policy, **settings) as gateway:
+async def exchange(fake, gateways, body, policy=SIZE, headers=b"", **settings):
+    with gateways(fake.house, policy, **settings) as gateway:
         async with Wire(gateway.port) as wire:
             await wire.post(body, headers=headers)
             await wire.read()
@@ -39,7 +38,7 @@ async def exchange(fake, folder, body, policy=SIZE, headers=b"", **settings):
     return wire, receipts[0], log
 
 
-async def test_a_plain_answer_arrives_field_by_field(tmp_path):
+async def test_a_plain_answer_arrives_field_by_field(gateways):
     answer = plain_answer("Grüße 🙂", system_fingerprint="fp", vendor={"deep": [1, 2.50, 12345678901234567890123]})
     raw = json.dumps(answer).replace("2.5,", "2.50,").encode()
 
@@ -47,7 +46,7 @@ async def test_a_plain_answer_arrives_field_by_field(tmp_path):
         await send_json(writer, raw)
 
     async with Fake(play) as fake:
-        wire, receipt, _ = await exchange(fake, tmp_path, ask(top_k=5, seed=9007199254740993))
+        wire, receipt, _ = await exchange(fake, gateways, ask(top_k=5, seed=9007199254740993))
     assert wire.status == 200
     assert json.loads(wire.body) == answer
     assert b"12345678901234567890123" in wire.body
@@ -61,7 +60,7 @@ async def test_a_plain_answer_arrives_field_by_field(tmp_path):
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-async def test_a_stream_arrives_chunk_by_chunk(tmp_path, wanted):
+async def test_a_stream_arrives_chunk_by_chunk(gateways, wanted):
     chunks = [
         chunk({"role": "assistant", "content": ""}),
         chunk({"content": "All "}),
@@ -75,7 +74,7 @@ async def test_a_stream_arrives_chunk_by_chunk(tmp_path, wanted):
 
     more = {"stream_options": {"include_usage": True}} if wanted else {}
     async with Fake(play) as fake:
-        wire, receipt, _ = await exchange(fake, tmp_path, ask(stream=True, **more))
+        wire, receipt, _ = await exchange(fake, gateways, ask(stream=True, **more))
     assert wire.headers["content-type"].startswith("text/event-stream")
     assert [json.loads(e) for e in wire.events[:-1]] == [*chunks, *([usage] if wanted else [])]
     assert wire.events[-1] == b"[DONE]"
@@ -83,13 +82,13 @@ async def test_a_stream_arrives_chunk_by_chunk(tmp_path, wanted):
     assert fake.seen[0].body["stream_options"] == {"include_usage": True}
 
 
-async def test_the_upstream_sees_only_declared_headers(tmp_path):
+async def test_the_upstream_sees_only_declared_headers(gateways):
     async def play(_seen, writer):
         await send_json(writer, plain_answer())
 
     sent = b"authorization: Bearer sk-client\r\ncookie: a=b\r\nx-forwarded-for: 1.2.3.4\r\nx-outrider-policy: none\r\nidempotency-key: k1\r\n"
     async with Fake(play) as fake:
-        await exchange(fake, tmp_path, ask(), headers=sent)
+        await exchange(fake, gateways, ask(), headers=sent)
     head = fake.seen[0].head.decode().lower()
     names = {line.partition(":")[0] for line in head.split("\r\n")[1:] if line}
     assert names == {
@@ -106,13 +105,13 @@ async def test_the_upstream_sees_only_declared_headers(tmp_path):
     assert "sk-client" not in head
 
 
-async def test_the_clients_key_goes_through_only_where_configured(tmp_path):
+async def test_the_clients_key_goes_through_only_where_configured(gateways):
     async def play(_seen, writer):
         await send_json(writer, plain_answer())
 
     async with Fake(play) as fake:
         house = fake.house.replace("sk-secret-key", "passthrough")
-        with Gateway(tmp_path, house, SIZE) as gateway:
+        with gateways(house, SIZE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(), headers=b"authorization: Bearer sk-client\r\n")
                 await wire.read()
@@ -134,7 +133,7 @@ ERRORS = [
 
 @BOTH
 @pytest.mark.parametrize(("status", "told", "code"), ERRORS, ids=[e[0][:3] for e in ERRORS])
-async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(tmp_path, status, told, code, stream):
+async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(gateways, status, told, code, stream):
     async def play(_seen, writer):
         error = {
             "message": "see http://10.0.0.7/secret SWORDFISH",
@@ -150,7 +149,7 @@ async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(tmp_path,
         )
 
     async with Fake(play) as fake:
-        wire, receipt, log = await exchange(fake, tmp_path, ask(stream=stream))
+        wire, receipt, log = await exchange(fake, gateways, ask(stream=stream))
     assert wire.status == told
     assert wire.error["code"] == code
     assert set(wire.error) == {"message", "type", "param", "code"}
@@ -162,7 +161,7 @@ async def test_an_upstreams_error_keeps_its_status_and_loses_its_words(tmp_path,
         assert wire.headers["retry-after"] == "7"
 
 
-async def test_known_codes_and_parameters_are_kept(tmp_path):
+async def test_known_codes_and_parameters_are_kept(gateways):
     async def play(_seen, writer):
         await send_json(
             writer,
@@ -171,7 +170,7 @@ async def test_known_codes_and_parameters_are_kept(tmp_path):
         )
 
     async with Fake(play) as fake:
-        wire, _, _ = await exchange(fake, tmp_path, ask())
+        wire, _, _ = await exchange(fake, gateways, ask())
     assert (wire.error["code"], wire.error["param"]) == ("context_length_exceeded", "messages[0].content")
 
 
@@ -204,9 +203,9 @@ async def nonsense_in_stream(_seen, writer):
 
 
 @pytest.mark.parametrize("play", [cut_stream, dying_stream, error_in_stream, nonsense_in_stream])
-async def test_a_stream_that_breaks_never_looks_complete(tmp_path, play):
+async def test_a_stream_that_breaks_never_looks_complete(gateways, play):
     async with Fake(play) as fake:
-        wire, receipt, _ = await exchange(fake, tmp_path, ask(stream=True))
+        wire, receipt, _ = await exchange(fake, gateways, ask(stream=True))
     assert wire.status == 200
     assert json.loads(wire.events[0])["choices"][0]["delta"]["content"] == "half"
     assert json.loads(wire.events[-2])["error"]["type"] == "upstream_error"
@@ -240,16 +239,16 @@ async def comments_only(_seen, writer):
 
 @BOTH
 @pytest.mark.parametrize("play", [closes_at_once, not_json, no_choices, zipped])
-async def test_an_unreadable_upstream_is_a_502(tmp_path, play, stream):
+async def test_an_unreadable_upstream_is_a_502(gateways, play, stream):
     async with Fake(play) as fake:
-        wire, _, _ = await exchange(fake, tmp_path, ask(stream=stream))
+        wire, _, _ = await exchange(fake, gateways, ask(stream=stream))
     assert wire.status == 502
     assert wire.error["code"] in {"upstream_unreachable", "upstream_malformed"}
     assert b"SWORDFISH" not in wire.data
 
 
 @pytest.mark.parametrize("slow", ["first_token", "comments", "between"])
-async def test_a_slow_upstream_is_a_504_within_its_time(tmp_path, slow):
+async def test_a_slow_upstream_is_a_504_within_its_time(gateways, slow):
     async def play(seen, writer):
         if slow == "comments":
             await comments_only(seen, writer)
@@ -260,7 +259,7 @@ async def test_a_slow_upstream_is_a_504_within_its_time(tmp_path, slow):
 
     async with Fake(play) as fake:
         house = fake.house.replace("api_key", "timeout: {first_token: 400ms, between_tokens: 300ms}, api_key")
-        with Gateway(tmp_path, house, SIZE) as gateway:
+        with gateways(house, SIZE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
                 await wire.read(within=4)
@@ -272,7 +271,7 @@ async def test_a_slow_upstream_is_a_504_within_its_time(tmp_path, slow):
     assert len(fake.seen) == 1, "a call that may have been processed was made again"
 
 
-async def test_a_failed_call_is_made_again_only_before_anything_came(tmp_path):
+async def test_a_failed_call_is_made_again_only_before_anything_came(gateways):
     async def play(_seen, writer):
         if len(fake.seen) == 1:
             await send_json(writer, {}, "503 Service Unavailable")
@@ -280,28 +279,28 @@ async def test_a_failed_call_is_made_again_only_before_anything_came(tmp_path):
             await send_json(writer, plain_answer("second"))
 
     async with Fake(play) as fake:
-        wire, receipt, _ = await exchange(fake, tmp_path, ask())
+        wire, receipt, _ = await exchange(fake, gateways, ask())
     assert wire.status == 200
     assert b"second" in wire.body
     assert receipt["calls"][0]["attempts"] == 2
 
 
-async def test_a_client_that_is_retrying_itself_gets_no_retries_on_top(tmp_path):
+async def test_a_client_that_is_retrying_itself_gets_no_retries_on_top(gateways):
     async def play(_seen, writer):
         await send_json(writer, {}, "503 Service Unavailable")
 
     async with Fake(play) as fake:
-        wire, _, _ = await exchange(fake, tmp_path, ask(), headers=b"x-stainless-retry-count: 1\r\n")
+        wire, _, _ = await exchange(fake, gateways, ask(), headers=b"x-stainless-retry-count: 1\r\n")
     assert wire.status == 503
     assert len(fake.seen) == 1
 
 
-async def test_json_to_a_stream_request_becomes_a_stream(tmp_path):
+async def test_json_to_a_stream_request_becomes_a_stream(gateways):
     async def play(_seen, writer):
         await send_json(writer, plain_answer("whole"))
 
     async with Fake(play) as fake:
-        wire, _, _ = await exchange(fake, tmp_path, ask(stream=True))
+        wire, _, _ = await exchange(fake, gateways, ask(stream=True))
     deltas = [json.loads(e)["choices"][0] for e in wire.events[:-1]]
     assert deltas[0]["delta"]["content"] == "whole"
     assert deltas[-1]["finish_reason"] == "stop"
@@ -309,7 +308,7 @@ async def test_json_to_a_stream_request_becomes_a_stream(tmp_path):
 
 
 @pytest.mark.parametrize(("stream", "begun"), [(False, False), (True, False), (True, True)])
-async def test_a_client_that_hangs_up_closes_the_upstream(tmp_path, stream, begun):
+async def test_a_client_that_hangs_up_closes_the_upstream(gateways, stream, begun):
     async def play(_seen, writer):
         if begun:
             await begin_stream(writer)
@@ -317,7 +316,7 @@ async def test_a_client_that_hangs_up_closes_the_upstream(tmp_path, stream, begu
         await asyncio.sleep(20)
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, SIZE) as gateway:
+        with gateways(fake.house, SIZE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 if begun:
@@ -332,12 +331,12 @@ async def test_a_client_that_hangs_up_closes_the_upstream(tmp_path, stream, begu
 
 @BOTH
 @pytest.mark.parametrize(("text", "status"), [("ordinary", 200), ("-----BEGIN RSA PRIVATE KEY-----", 400)])
-async def test_zero_configuration_serves_under_the_built_in_baseline(tmp_path, stream, text, status):
+async def test_zero_configuration_serves_under_the_built_in_baseline(gateways, stream, text, status):
     async def play(seen, writer):
         await talk(seen, writer, text)
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house) as gateway:
+        with gateways(fake.house) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask("hello", stream=stream))
                 await wire.read()

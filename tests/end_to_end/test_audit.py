@@ -99,7 +99,7 @@ async def test_kill_9_loses_nothing_that_was_promised(request, tmp_path, durabil
     async with Fake(answers) as fake:
         gateway = Gateway(tmp_path, fake.house, FLAG, **settings)
         gateway.__enter__()
-        found, at = await under_load(gateway, 2.2, gateway.process.kill)
+        found, at = await under_load(gateway, promise + 1, gateway.process.kill)
         gateway.process.wait()
         gateway.process.stderr.close()
         old = {one for one, ended, _ in found if ended < at - promise}
@@ -124,6 +124,10 @@ async def test_a_database_that_goes_and_comes_back(tmp_path_factory, tmp_path, d
                 after = [await answered(gateway) for _ in range(5)]
                 assert {status for _, _, status in [*before, *without, *after]} == {200}
                 assert "receipts_not_kept" in gateway.log
+                until = time.monotonic() + 20  # a machine with much to do: what it waits for at its end is bounded
+                while "receipts_kept_again" not in gateway.log:
+                    assert time.monotonic() < until, gateway.log
+                    await asyncio.sleep(0.01)
                 assert "word" not in gateway.log.replace("words", "")
         ids = [one["id"] for one in kept(tmp_path, server.url)]
         assert set(ids) == {one for one, _, _ in [*before, *without, *after]}
@@ -223,9 +227,8 @@ checks:
 """
 
 
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("mode", ["none", "hashed", "redacted", "full"])
-async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode, stream):
+async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode):
     async def says(seen, writer):
         told = f"Dear {seen.body['messages'][0]['content'].split()[-1]}, use code-77 for Bobby."
         if not seen.body.get("stream"):
@@ -236,18 +239,19 @@ async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode, stream):
 
     async with Fake(says) as fake:
         with Gateway(tmp_path, fake.house, REDACT, audit_text=mode) as gateway:
-            async with Wire(gateway.port) as wire:
-                await wire.post(ask("code-12 from Bobo", stream=stream))
-                await wire.read()
-                assert wire.status == 200, wire.data
-            async with Wire(gateway.port) as wire:
-                await wire.post(ask("the poison of code-13", stream=stream))
-                await wire.read()
-                assert wire.status == 400
+            for stream in (False, True):
+                for text, status in (("code-12 from Bobo", 200), ("the poison of code-13", 400)):
+                    async with Wire(gateway.port) as wire:
+                        await wire.post(ask(text, stream=stream))
+                        await wire.read()
+                        assert wire.status == status, wire.data
             assert "code-12" not in gateway.log
             assert "poison" not in gateway.log
-        one, two = kept(tmp_path)
-        stored = json.dumps([one, two])
+    stored = kept(tmp_path)
+    assert [(one["stream"], one["decision"]) for one in stored] == [
+        (stream, decision) for stream in (False, True) for decision in ("masked", "blocked")
+    ]
+    for one in stored[::2]:
         if mode == "none":
             assert "texts" not in one
         elif mode == "hashed":
@@ -258,34 +262,35 @@ async def test_text_is_kept_only_as_the_operator_says(tmp_path, mode, stream):
             said = next(text["text"] for text in one["texts"]["output"] if text["place"] == "content")
             assert said.startswith("Dear <NAME_")
             assert said.endswith("use code-77 for Bobby.")
-            assert "poison" in stored
         else:
             assert one["texts"]["input"][-1]["text"].startswith("[CODE] from <NAME_")
             said = next(text["text"] for text in one["texts"]["output"] if text["place"] == "content")
             assert said.startswith("Dear <NAME_")
             assert "use [CODE] for <NAME_" in said
+    for one in stored:
+        told = json.dumps(one)
         if mode != "full":
-            assert not any(word in stored for word in ("code-12", "code-13", "code-77", "Bob", "poison"))
+            assert not any(word in told for word in ("code-12", "code-13", "code-77", "Bob", "poison"))
+        elif one["decision"] == "blocked":
+            assert "poison" in told
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_redacted_keeps_nothing_of_a_question_that_was_not_rewritten(tmp_path, stream):
+async def test_redacted_keeps_nothing_of_a_question_that_was_not_rewritten(tmp_path):
     """One text holds what is cut out, another what blocks before anything was cut."""
+    messages = [{"role": "system", "content": "code-12 of Bobby"}, {"role": "user", "content": "poison"}]
     async with Fake(answers) as fake:
         with Gateway(tmp_path, fake.house, REDACT, audit_text="redacted") as gateway:
-            messages = [{"role": "system", "content": "code-12 of Bobby"}, {"role": "user", "content": "poison"}]
-            for document in (
-                {"model": "m", "stream": stream, "messages": messages},
-                {"model": "outrider/p", "input": ["code-13 of Bobby"]},
+            for path, document in (
+                ("/v1/chat/completions", {"model": "m", "stream": False, "messages": messages}),
+                ("/v1/chat/completions", {"model": "m", "stream": True, "messages": messages}),
+                ("/v1/moderations", {"model": "outrider/p", "input": ["code-13 of Bobby"]}),
             ):
                 async with Wire(gateway.port) as wire:
-                    await wire.post(
-                        document, path="/v1/chat/completions" if "messages" in document else "/v1/moderations"
-                    )
+                    await wire.post(document, path=path)
                     await wire.read()
         assert not fake.seen
     stored = kept(tmp_path)
-    assert len(stored) == 2
+    assert len(stored) == 3
     assert all(text["text"] == "[withheld]" for one in stored for text in one["texts"]["input"])
     assert all(one["texts"]["input"] for one in stored)
 

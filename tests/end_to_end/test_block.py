@@ -14,6 +14,7 @@ from tests.end_to_end.process import (
     begin_stream,
     chunk,
     event,
+    new,
     plain_answer,
     send_json,
     send_part,
@@ -63,11 +64,11 @@ async def talks_for_ever(_seen, writer):
 
 @BOTH
 @pytest.mark.parametrize("answer", [silent, talks_at_once], ids=["silent", "ready"])
-async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(tmp_path, stream, answer):
+async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(gateways, stream, answer):
     async with Fake(script(judge_says("YES", 0.2), answer)) as fake:
-        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+        with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=stream))
+                await wire.post(ask(new(), stream=stream))
                 await wire.read()
             assert wire.status == 400
             assert wire.error["code"] == "content_filter"
@@ -84,11 +85,11 @@ async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(tm
     assert receipt["why"].startswith("safety.harm (input)")
 
 
-async def test_a_stream_that_is_being_held_is_closed_by_a_block(tmp_path):
+async def test_a_stream_that_is_being_held_is_closed_by_a_block(gateways):
     async with Fake(script(judge_says("YES", 0.3), talks_for_ever)) as fake:
-        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+        with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=True))
+                await wire.post(ask(new(), stream=True))
                 await wire.read()
             assert wire.status == 400
             assert b"word" not in wire.data
@@ -96,7 +97,7 @@ async def test_a_stream_that_is_being_held_is_closed_by_a_block(tmp_path):
 
 
 @BOTH
-async def test_not_a_byte_comes_before_the_check_has_spoken(tmp_path, stream):
+async def test_not_a_byte_comes_before_the_check_has_spoken(gateways, stream):
     spoke = []
 
     async def judge(_seen, writer):
@@ -105,9 +106,9 @@ async def test_not_a_byte_comes_before_the_check_has_spoken(tmp_path, stream):
         await send_json(writer, plain_answer("NO"))
 
     async with Fake(script(judge, talks_at_once)) as fake:
-        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+        with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=stream))
+                await wire.post(ask(new(), stream=stream))
                 await wire.read()
     assert wire.status == 200
     assert wire.first_byte >= spoke[0]
@@ -115,7 +116,7 @@ async def test_not_a_byte_comes_before_the_check_has_spoken(tmp_path, stream):
 
 
 @BOTH
-async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
+async def test_a_blocked_answer_sends_nothing_of_it(gateways, stream):
     async def play(seen, writer):
         if seen.body["stream"]:
             await stream_all(
@@ -125,7 +126,7 @@ async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
             await send_json(writer, plain_answer("it is FORBIDDEN"))
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, WORDS) as gateway:
+        with gateways(fake.house, WORDS) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 await wire.read()
@@ -142,7 +143,7 @@ async def test_a_blocked_answer_sends_nothing_of_it(tmp_path, stream):
     "place",
     ["reasoning_content", "refusal", "vendor_field", "tool", "id", "second", "logprobs", "finish", "json"],
 )
-async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
+async def test_a_marker_anywhere_in_an_answer_is_seen(gateways, stream, place):
     """The check is `at: output`: every field of every choice."""
     field = {
         "tool": {
@@ -186,7 +187,7 @@ async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
         await stream_all(writer, *chunks)
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, WORDS) as gateway:
+        with gateways(fake.house, WORDS) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 await wire.read()
@@ -199,10 +200,10 @@ async def test_a_marker_anywhere_in_an_answer_is_seen(tmp_path, stream, place):
 
 @pytest.mark.parametrize("way", ["message", "refusal"])
 @BOTH
-async def test_a_block_can_be_an_answer(tmp_path, way, stream):
+async def test_a_block_can_be_an_answer(gateways, way, stream):
     policy = f"policy: soft\nblock_as: {way}\nrefusal: Not this.\nchecks: {{words: {{use: keywords, words: [bomb], at: input}}}}\n"
     async with Fake(silent) as fake:
-        with Gateway(tmp_path, fake.house, policy) as gateway:
+        with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask("a bomb", stream=stream))
                 await wire.read()
@@ -218,7 +219,7 @@ async def test_a_block_can_be_an_answer(tmp_path, way, stream):
     assert finish == ("content_filter" if way == "message" else "stop")
 
 
-async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(tmp_path):
+async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(gateways):
     policy = "policy: w\nchecks: {words: {use: keywords, words: [FORBIDDEN], at: output, stream: after}}\n"
 
     async def play(_seen, writer):
@@ -228,7 +229,7 @@ async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(tm
         await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, policy) as gateway:
+        with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
                 await wire.read()
@@ -238,11 +239,11 @@ async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(tm
 
 
 @pytest.mark.parametrize("reply", ["NO, not at all... yes", "", "maybe", "yes and no"])
-async def test_a_judge_that_gives_no_verdict_fails_closed(tmp_path, reply):
+async def test_a_judge_that_gives_no_verdict_fails_closed(gateways, reply):
     async with Fake(script(judge_says(reply, 0), silent)) as fake:
-        with Gateway(tmp_path, fake.house, JUDGE) as gateway:
+        with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask())
+                await wire.post(ask(new()))
                 await wire.read()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert wire.status == 400
@@ -267,13 +268,13 @@ async def test_a_judge_that_hangs_fails_closed_at_its_deadline_and_open_where_al
 
 
 @BOTH
-async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(tmp_path, stream):
+async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(gateways, stream):
     policy = "policy: s\nmode: shadow\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
     async with Fake(script(judge_says("YES", 0.4), talks_at_once)) as fake:
-        with Gateway(tmp_path, fake.house, policy) as gateway:
+        with gateways(fake.house, policy) as gateway:
             started = time.monotonic()
             async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=stream))
+                await wire.post(ask(new(), stream=stream))
                 await wire.read()
             assert wire.status == 200
             assert time.monotonic() - started < 0.4, "the answer waited for a shadow check"
@@ -282,10 +283,10 @@ async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(tmp_path, str
     assert (receipt["checks"][0]["verdict"], receipt["checks"][0]["shadow"]) == ("hit", True), receipt
 
 
-async def test_a_flag_is_on_the_receipt_and_changes_nothing(tmp_path):
+async def test_a_flag_is_on_the_receipt_and_changes_nothing(gateways):
     policy = "policy: f\nchecks: {words: {use: keywords, words: [hello], at: input, do: flag}}\n"
     async with Fake(talks_at_once) as fake:
-        with Gateway(tmp_path, fake.house, policy) as gateway:
+        with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask("hello"))
                 await wire.read()

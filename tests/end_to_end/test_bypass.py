@@ -19,6 +19,7 @@ from tests.end_to_end.process import (
     chunk,
     end_stream,
     event,
+    new,
     plain_answer,
     send_json,
     send_part,
@@ -366,18 +367,18 @@ async def test_class_10_no_switch_of_the_client_weakens_a_policy(stage, stream):
 
 @BOTH
 @pytest.mark.parametrize("model", ["alias", "theirs"])
-async def test_class_11_an_alias_does_not_leave_the_policy_behind(tmp_path, model, stream):
+async def test_class_11_an_alias_does_not_leave_the_policy_behind(stages, model, stream):
     policy = DENY.replace("policy: deny\n", "policy: deny\nfor: {models: [theirs]}\n")
     house = "models: {alias: {upstream: up, model: theirs}}\n"
-    with Stage(tmp_path, policy, house) as stage:
+    with stages(policy, house) as stage:
         await refuses_question(stage, {**chat(user(MARKER), stream=stream), "model": model})
 
 
 @BOTH
 @pytest.mark.parametrize("model", ["m,theirs", "m theirs", "*", "../m", "theirs "])
-async def test_class_11_no_spelling_of_a_model_reaches_two(tmp_path, model, stream):
+async def test_class_11_no_spelling_of_a_model_reaches_two(stages, model, stream):
     house = "models: {m: {upstream: up, model: theirs}}\n"
-    with Stage(tmp_path, DENY, house) as stage:
+    with stages(DENY, house) as stage:
         stage_house = {**chat(user("x"), stream=stream), "model": model}
         _, _, seen = await stage.ask(stage_house, answers(plain_answer("fine"), [chunk(finish="stop")]))
     assert [s.body["model"] for s in seen] == [model], "the name is passed on as it is, to one upstream"
@@ -644,7 +645,7 @@ async def test_class_16_a_stream_that_does_not_end_well_never_looks_complete(sta
 
 
 @BOTH
-async def test_class_16_a_stalled_stream_is_told_in_time(tmp_path, stream):
+async def test_class_16_a_stalled_stream_is_told_in_time(gateways, stream):
     async def stall(seen, writer):
         await begin_stream(writer)
         await send_part(writer, event(chunk({"content": HALF[0]})))
@@ -652,7 +653,7 @@ async def test_class_16_a_stalled_stream_is_told_in_time(tmp_path, stream):
 
     async with Fake(stall) as fake:
         house = fake.house.replace("api_key", "timeout: {first_token: 1s, between_tokens: 500ms}, api_key")
-        with Gateway(tmp_path, house, DENY) as gateway:
+        with gateways(house, DENY) as gateway:
             started = time.monotonic()
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
@@ -761,7 +762,7 @@ MANY = "policy: many\nchecks:\n" + "".join(
 
 
 @BOTH
-async def test_class_23_every_check_that_is_configured_runs(tmp_path, stream):
+async def test_class_23_every_check_that_is_configured_runs(stages, stream):
     asked = []
 
     async def play(seen, writer):
@@ -771,8 +772,8 @@ async def test_class_23_every_check_that_is_configured_runs(tmp_path, stream):
         else:
             await answers(plain_answer("fine"), [chunk({"content": "fine"}, "stop")])(seen, writer)
 
-    with Stage(tmp_path, MANY) as stage:
-        wire, receipt, _ = await stage.ask(ask(stream=stream), play)
+    with stages(MANY) as stage:
+        wire, receipt, _ = await stage.ask(ask(new(), stream=stream), play)
     assert wire.status == 200
     assert sorted(c["check"] for c in receipt["checks"]) == [f"many.c{i}" for i in range(6)]
     assert all(c["verdict"] == "clear" and c["read"] for c in receipt["checks"])
@@ -780,16 +781,16 @@ async def test_class_23_every_check_that_is_configured_runs(tmp_path, stream):
 
 
 @BOTH
-async def test_class_24_the_first_block_ends_the_others(tmp_path, stream):
+async def test_class_24_the_first_block_ends_the_others(stages, stream):
     async def play(seen, writer):
         if "q3" in json.dumps(seen.body):
             await send_json(writer, plain_answer("YES"))
         else:
             await asyncio.sleep(5)
 
-    with Stage(tmp_path, MANY) as stage:
+    with stages(MANY) as stage:
         started = time.monotonic()
-        wire, receipt, seen = await stage.ask(ask(stream=stream), play)
+        wire, receipt, seen = await stage.ask(ask(new(), stream=stream), play)
         assert time.monotonic() - started < 2
         assert wire.status == 400
         for one in seen:
@@ -800,7 +801,7 @@ async def test_class_24_the_first_block_ends_the_others(tmp_path, stream):
 
 
 @BOTH
-async def test_class_26_an_answer_that_was_ready_is_not_delivered_and_its_usage_is_kept(tmp_path, stream):
+async def test_class_26_an_answer_that_was_ready_is_not_delivered_and_its_usage_is_kept(stages, stream):
     usage = {**chunk(), "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
 
     async def play(seen, writer):
@@ -811,22 +812,22 @@ async def test_class_26_an_answer_that_was_ready_is_not_delivered_and_its_usage_
             chunks = [chunk({"content": "ready"}), chunk(finish="stop"), usage]
             await answers(plain_answer("ready"), chunks)(seen, writer)
 
-    with Stage(tmp_path, "policy: j\nchecks: {harm: {use: judge, model: judge, at: input}}\n") as stage:
-        wire, receipt, _ = await stage.ask(ask(stream=stream), play)
+    with stages("policy: j\nchecks: {harm: {use: judge, model: judge, at: input}}\n") as stage:
+        wire, receipt, _ = await stage.ask(ask(new(), stream=stream), play)
     assert wire.status == 400
     assert b"ready" not in wire.data
     assert receipt["calls"][0]["usage"]["total_tokens"] in {3, 7}
 
 
 @BOTH
-async def test_class_27_a_client_that_leaves_during_the_checks_ends_everything(tmp_path, stream):
+async def test_class_27_a_client_that_leaves_during_the_checks_ends_everything(gateways, stream):
     async def hang(_seen, writer):
         await asyncio.sleep(20)
 
     async with Fake(hang) as fake:
-        with Gateway(tmp_path, fake.house, MANY) as gateway:
+        with gateways(fake.house, MANY) as gateway:
             async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=stream))
+                await wire.post(ask(new(), stream=stream))
                 while len(fake.seen) < 7:
                     await asyncio.sleep(0.01)
             for one in fake.seen:
@@ -836,10 +837,10 @@ async def test_class_27_a_client_that_leaves_during_the_checks_ends_everything(t
 
 
 @BOTH
-async def test_class_28_a_tool_call_waits_for_its_verdict(tmp_path, stream):
+async def test_class_28_a_tool_call_waits_for_its_verdict(gateways, stream):
     policy = "policy: j\nchecks: {tools: {use: judge, model: judge, at: tool_call}}\n"
     spoke = []
-    made = {"index": 0, **call('{"path": "/etc/passwd"}', "read_file")}
+    made = {"index": 0, **call(f'{{"path": "/etc/passwd/{new()}"}}', "read_file")}
 
     async def play(seen, writer):
         if seen.body["model"] == "judge":
@@ -853,7 +854,7 @@ async def test_class_28_a_tool_call_waits_for_its_verdict(tmp_path, stream):
         await answers(document, chunks)(seen, writer)
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, policy) as gateway:
+        with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 await wire.read(until=b"read_file")

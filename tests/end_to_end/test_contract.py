@@ -375,12 +375,12 @@ async def test_a_block_in_mid_stream_of_responses_is_a_failed_response(tmp_path)
 @pytest.mark.parametrize("way", ["message", "refusal"])
 @BOTH
 @pytest.mark.parametrize("path", [RESPONSES, "/v1/completions", "/v1/embeddings"])
-async def test_a_block_can_be_an_answer_where_there_is_such_an_answer(tmp_path, path, way, stream):
+async def test_a_block_can_be_an_answer_where_there_is_such_an_answer(stages, path, way, stream):
     policy = f"policy: soft\nblock_as: {way}\nrefusal: Not this.\nchecks: {{w: {{use: keywords, words: [bomb], at: input}}}}\n"
     fields = {"prompt": "a bomb"} if path == "/v1/completions" else {"input": "a bomb"}
     if path != "/v1/embeddings":
         fields["stream"] = stream
-    with Stage(tmp_path, policy) as stage:
+    with stages(policy) as stage:
         wire, _, seen = await stage.ask({"model": "m", **fields}, path=path)
     assert not seen
     if path == "/v1/embeddings":

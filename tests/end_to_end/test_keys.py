@@ -24,15 +24,22 @@ async def answers(seen, writer):
         await send_json(writer, plain_answer())
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "policies").mkdir()
+    for name, keys, word in (("one", "web", "apple"), ("two", "'b*'", "pear"), ("all", "'*'", "plum")):
+        (folder / "policies" / f"{name}.yaml").write_text(POLICIES.format(name=name, keys=keys, word=word))
+    return folder
+
+
 @pytest.fixture
-async def house(tmp_path):
+async def house(folder, gateways):
     async with Fake(answers) as fake:
         models = "models:\n  small: {upstream: up, model: m-1}\n  large: {upstream: up, model: m-2}\n"
-        (tmp_path / "policies").mkdir()
-        for name, keys, word in (("one", "web", "apple"), ("two", "'b*'", "pear"), ("all", "'*'", "plum")):
-            (tmp_path / "policies" / f"{name}.yaml").write_text(POLICIES.format(name=name, keys=keys, word=word))
-        with Gateway(tmp_path, fake.house + models + KEYS, policies=tmp_path / "policies") as gateway:
-            yield gateway, fake, tmp_path
+        (folder / "outrider.yaml").write_text(fake.house + models + KEYS)
+        with gateways(fake.house + models + KEYS, policies=folder / "policies") as gateway:
+            yield gateway, fake, folder
 
 
 async def asked(gateway, key, text="hello", model="small", path="/v1/chat/completions"):

@@ -46,10 +46,10 @@ def says(*texts, pause=0.15, index=0):
     return play
 
 
-async def test_harmless_text_is_out_long_before_the_end(tmp_path):
+async def test_harmless_text_is_out_long_before_the_end(gateways):
     words = [f"word{n} " for n in range(10)]
     async with Fake(says(*words)) as fake:
-        with Gateway(tmp_path, fake.house, EXACT) as gateway:
+        with gateways(fake.house, EXACT) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
                 started = time.monotonic()
@@ -67,7 +67,7 @@ async def test_harmless_text_is_out_long_before_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("cut", range(1, 11))
-async def test_no_character_of_a_hit_is_out_however_it_is_cut(tmp_path_factory, cut, flowing):
+async def test_no_character_of_a_hit_is_out_however_it_is_cut(cut, flowing):
     word = "SWORDFISH-7"
     wire = await flowing(
         says("Ordinary words first, ", f"and then {word[:cut]}", f"{word[cut:]} and more.", pause=0.03)
@@ -79,16 +79,11 @@ async def test_no_character_of_a_hit_is_out_however_it_is_cut(tmp_path_factory, 
     assert wire.events[-1] == b"[DONE]"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("flowing")
-
-
 @pytest.fixture
-async def flowing(folder):
+async def flowing(gateways):
     async def run(script):
         async with Fake(script) as fake:
-            with Gateway(folder, fake.house, EXACT) as gateway:
+            with gateways(fake.house, EXACT) as gateway:
                 async with Wire(gateway.port) as wire:
                     await wire.post(ask(stream=True))
                     await wire.read()
@@ -222,9 +217,9 @@ async def test_no_choice_goes_ahead_of_the_headers_it_would_bring(flowing):
     assert b"SWORD" not in wire.data
 
 
-async def test_a_refusal_told_as_a_message_brings_no_header_of_the_upstream(tmp_path):
+async def test_a_refusal_told_as_a_message_brings_no_header_of_the_upstream(gateways):
     async with Fake(with_id(chunk({"content": "fine"}), chunk(finish="stop"))) as fake:
-        with Gateway(tmp_path, fake.house, EXACT.replace("checks:", "block_as: message\nchecks:")) as gateway:
+        with gateways(fake.house, EXACT.replace("checks:", "block_as: message\nchecks:")) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
                 await wire.read()

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from tests.end_to_end.process import Fake, ask, chunk, plain_answer, send_json
-from tests.end_to_end.stage import Stage, answers
+from tests.end_to_end.stage import answers
 
 POLICY = """
 policy: p
@@ -41,11 +41,10 @@ def saying(text):
 
 
 @pytest.fixture
-async def both(tmp_path):
+async def both(stages):
     async with Fake(service) as fake:
         url = fake.url.removesuffix("/v1")
-        (tmp_path / "a").mkdir()
-        with Stage(tmp_path / "a", POLICY.format(url=url, do="mask", hook="redact")) as stage:
+        with stages(POLICY.format(url=url, do="mask", hook="redact")) as stage:
             yield fake, stage
 
 
