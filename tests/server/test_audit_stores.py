@@ -1,6 +1,7 @@
 """Every kind of store keeps receipts in the same way: sealed, in order, all or none, shared by several writers."""
 
 import json
+import sqlite3
 import threading
 import time
 
@@ -137,8 +138,6 @@ def test_what_is_forgotten_leaves_a_chain_that_is_whole(kind, request, tmp_path,
 
 
 def test_changes_by_hand_show_in_sql(tmp_path):
-    import sqlite3
-
     store = open_store(f"sqlite:///{tmp_path}/a.db")
     store.append(entries(0, 5))
     for change, flawed in [
@@ -157,6 +156,20 @@ def test_changes_by_hand_show_in_sql(tmp_path):
             db.execute("DROP TABLE kept")
         assert verified(store).flaws == []
     store.close()
+
+
+def test_a_new_file_that_another_process_is_just_writing_is_waited_for(tmp_path):
+    """As when several workers start at once."""
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    soon = threading.Timer(0.2, other.execute, ("COMMIT",))
+    soon.start()
+    store = open_store(f"sqlite:///{tmp_path}/a.db")
+    soon.join()
+    store.append(entries(0, 3))
+    assert len(ids(store)) == 3
+    store.close()
+    other.close()
 
 
 def test_lines_rotate_and_the_chain_goes_through_the_files(tmp_path):
@@ -232,8 +245,6 @@ def test_not_everybody_on_the_machine_reads_what_may_hold_text(tmp_path, kind):
 
 
 def test_a_store_of_a_newer_version_is_not_touched(tmp_path):
-    import sqlite3
-
     open_store(f"sqlite:///{tmp_path}/a.db").close()
     with sqlite3.connect(tmp_path / "a.db") as db:
         db.execute("PRAGMA user_version = 99")
