@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from gateway.checks.sieve import Sieve
 from gateway.core.holdback import Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
 
@@ -70,6 +71,7 @@ class Check(BaseModel):
     use: str
 
     _question: str = PrivateAttr(default="")  # before the answer that is judged
+    _sieve: Any = PrivateAttr(default=None)
 
     def after(self, question: str) -> Self:
         """The check for an answer to this question, which is shown and not judged."""
@@ -103,6 +105,12 @@ class Check(BaseModel):
     def follows(self) -> bool:
         """Whether it can follow an answer piece by piece: then `scanner` gives what does."""
         return False
+
+    @property
+    def sieve(self) -> Sieve | None:
+        """What says fast of most texts that it finds nothing in them, if it has patterns that can."""
+        sieve: Sieve | None = self._sieve
+        return sieve
 
     def scanner(self, *, settled: bool = False) -> Scanner:
         """A fresh scanner for one channel; finds in the pieces what `judge` finds in the whole.

@@ -9,7 +9,7 @@ import re2
 from pydantic import PrivateAttr
 
 from gateway.checks.base import NOTHING, Check
-from gateway.checks.following import LooksScanner, Patterns
+from gateway.checks.following import DECOY, LooksScanner, Patterns
 from gateway.checks.sieve import Sieve
 from gateway.checks.texts import looks
 from gateway.core.terms import Judgement, Passage
@@ -23,7 +23,6 @@ class Finding(Check):
     can_rewrite: ClassVar[bool] = True
 
     _patterns: Any = PrivateAttr(default=None)
-    _sieve: Any = PrivateAttr(default=None)
 
     def patterns(self) -> Sequence[tuple[str, str]]:
         """(category, RE2 pattern) pairs; of a pattern with a group, the group is the hit."""
@@ -37,8 +36,9 @@ class Finding(Check):
         options = re2.Options()
         options.log_errors = False
         options.max_mem = MEMORY
-        self._patterns = Patterns(tuple(self.patterns()), options, self.accepts)
-        self._sieve = Sieve(self._patterns.together, (pattern for _, pattern in self.patterns()))
+        found = tuple(self.patterns())
+        self._patterns = Patterns(found, options, self.accepts)
+        self._sieve = Sieve(self._patterns.together, [pattern for name, pattern in found if name != DECOY])
 
     @property
     def follows(self) -> bool:

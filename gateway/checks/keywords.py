@@ -18,6 +18,7 @@ from gateway.core.terms import Judgement, Passage
 
 MOST_AT_ONCE = 200  # words for which RE2's set is sure to have room
 _SPACE = r"[\s\x0b\x1c-\x1f\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"  # as str.split
+_PLAIN_SPACE = r"[\s\x0b\x1c-\x1f]+"  # the same in ASCII
 
 
 class Keywords(Check):
@@ -36,7 +37,6 @@ class Keywords(Check):
     _listed: list[str] = PrivateAttr(default_factory=list)
     _found: Any = PrivateAttr(default=None)
     _any: Any = PrivateAttr(default=None)  # says fast that none of a few words stands in a text
-    _sieve: Any = PrivateAttr(default=None)  # the same of all texts together
     _excused: Any = PrivateAttr(default=None)
     _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
     _excuses: Any = PrivateAttr(default=None)
@@ -66,7 +66,8 @@ class Keywords(Check):
         self._found = _automaton([word for word in listed if word])
         if len(listed) <= MOST_AT_ONCE:
             self._any = _set_of(listed)
-            self._sieve = Sieve(self._any, ())  # words ask for nothing outside themselves
+            plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
+            self._sieve = Sieve(self._any, plain, case_sensitive=False)
         self._words = Automaton(word for word in listed if word)
         if self.except_:
             excuses = [folded(word) for word in self.except_]

@@ -32,7 +32,6 @@ class Regex(Check):
 
     _names: tuple[str, ...] = PrivateAttr(default=())
     _set: Any = PrivateAttr(default=None)
-    _sieve: Any = PrivateAttr(default=None)
     _followed: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -47,7 +46,7 @@ class Regex(Check):
             together.Add(pattern)
         together.Compile()
         self._names, self._set = tuple(self.patterns), together
-        self._sieve = Sieve(together, self.patterns.values())
+        self._sieve = Sieve(together, [*self.patterns.values()], case_sensitive=self.case_sensitive)
         self._followed = Patterns(tuple(self.patterns.items()), options)
         return self
 

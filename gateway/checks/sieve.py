@@ -5,34 +5,88 @@ from __future__ import annotations
 import re
 import re._constants as sre
 import re._parser as parser
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
+
+import re2
 
 from gateway.checks.following import RE2_ONLY
 from gateway.core.terms import Passage
 
 _MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
+MEMORY = 64 << 20  # bytes for all patterns of several checks
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together
 
 
 class Sieve:
-    """A compiled RE2 set, asked of all texts together where its patterns allow that.
+    """The patterns of one check, asked of all texts together where they allow that.
 
     Joined, a text keeps its matches: a match reads nothing outside itself but whether a word begins or ends, and a
     line's end is to that what a text's end is. Across two texts there may be more matches, so only "no" is an answer.
     """
 
-    def __init__(self, together: Any, patterns: Iterable[str]) -> None:
-        """`together` says "no" of a text by returning nothing; `patterns` are those in it."""
+    def __init__(self, together: Any, patterns: Sequence[str], *, case_sensitive: bool = True) -> None:
+        """`together`: the compiled set of these patterns, of which one matches in each text in which there is a hit.
+
+        They need to be right for plain ASCII only.
+        """
         self._together = together
-        self._joins = not any(map(looks_at_ends, patterns))
+        self._patterns = patterns
+        self._case_sensitive = case_sensitive
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether the texts can be asked about together."""
+        return not any(map(looks_at_ends, self._patterns))
+
+    @property
+    def patterns(self) -> list[str]:
+        """As they can stand in another set."""
+        return [pattern if self._case_sensitive else f"(?i:{pattern})" for pattern in self._patterns]
 
     def lets_pass(self, passages: Sequence[Passage]) -> bool:
         """Whether all are plain ASCII and no pattern matches in any of them."""
-        texts = [passage.text for passage in passages]
-        if self._joins and len(texts) > 1:
-            texts = [BETWEEN.join(texts)]
+        texts = [joined(passages)] if self.joins else [passage.text for passage in passages]
         return all(text.isascii() and not self._together.Match(text.encode()) for text in texts)
+
+
+class CommonSieve:
+    """Several checks that are asked in one pass."""
+
+    def __init__(self, sieves: Mapping[str, Sieve]) -> None:
+        """By the names of the checks; compiled when it is first asked."""
+        self._sieves = {name: sieve for name, sieve in sieves.items() if sieve.joins}
+        self.names = frozenset(self._sieves)
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, list[str]]:
+        """The set, and whose each of its patterns is."""
+        owned = [(name, pattern) for name, sieve in self._sieves.items() for pattern in sieve.patterns]
+        options = re2.Options()
+        options.max_mem = MEMORY
+        together = re2.Set.SearchSet(options)
+        for _, pattern in owned:
+            together.Add(pattern)
+        together.Compile()
+        return together, [name for name, _ in owned]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been compiled, which takes longer than asking it."""
+        return "_compiled" in self.__dict__
+
+    def silent(self, passages: Sequence[Passage]) -> frozenset[str]:
+        """Of the checks, those that find nothing in any of these texts, as far as one pass tells."""
+        text = joined(passages)
+        if not text.isascii():
+            return frozenset()
+        together, owners = self._compiled
+        return self.names.difference([owners[number] for number in together.Match(text.encode()) or ()])
+
+
+def joined(passages: Sequence[Passage]) -> str:
+    return BETWEEN.join([passage.text for passage in passages])
 
 
 def looks_at_ends(pattern: str) -> bool:

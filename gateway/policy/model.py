@@ -215,3 +215,4 @@ class PolicySet:
 
     policies: tuple[Policy, ...]
     plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # made by plan.py
+    sieves: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # the same, by the checks in them

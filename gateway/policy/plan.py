@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property, partial
 
 from gateway.checks.base import Check
+from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Layout
 from gateway.core.holdback import Follow
 from gateway.core.terms import (
@@ -32,6 +33,7 @@ ACTIONS = {"block": Action.BLOCK, "redact": Action.REDACT, "mask": Action.MASK, 
 RESTORED = ("content", "tool_call")  # where a mask is undone unless its policy says otherwise
 STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
 MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
+MOST_SIEVES = 8  # kept for one policy set: each takes memory
 
 
 class Opaque(Check):
@@ -55,6 +57,7 @@ class Plan:
     policies: tuple[str, ...]  # name@hash
     block_as: BlockAs = "error"
     refusal: str = REFUSAL
+    sieve: CommonSieve | None = None  # what says of several checks at once that they find nothing
 
     @cached_property
     def follows(self) -> Mapping[str, Follow]:
@@ -116,7 +119,20 @@ def _made(policies: PolicySet, models: Collection[str], endpoint: str, key: str 
     said = {p.head.block_as for p in binding}
     saying: BlockAs = next((way for way in STRICTNESS if way in said), "error")
     words = next((p.head.refusal for p in binding if p.head.block_as == saying), REFUSAL)
-    return Plan(tuple(watches), checks, tuple(p.version for p in binding), saying, words)
+    versions = tuple(p.version for p in binding)
+    return Plan(tuple(watches), checks, versions, saying, words, _sieve(policies, checks))
+
+
+def _sieve(policies: PolicySet, checks: Mapping[str, Check]) -> CommonSieve | None:
+    """One for all plans with the same checks; none where it would ask no more than the checks themselves."""
+    sieves = {name: check.sieve for name, check in checks.items() if check.sieve is not None}
+    if len(sieves) < 2:
+        return None
+    wanted = tuple(sieves)  # within one set of policies a name is one check
+    if wanted not in policies.sieves and len(policies.sieves) < MOST_SIEVES:
+        policies.sieves[wanted] = CommonSieve(sieves)
+    kept: CommonSieve | None = policies.sieves.get(wanted)
+    return kept
 
 
 def plan_for(policy: Policy, request: Request) -> Plan:

@@ -10,7 +10,7 @@ from gateway.checks.keywords import Keywords
 from gateway.checks.pii import Pii
 from gateway.checks.regex import Regex
 from gateway.checks.secrets import Secrets
-from gateway.checks.sieve import Sieve, looks_at_ends
+from gateway.checks.sieve import CommonSieve, Sieve, looks_at_ends
 from gateway.checks.texts import folded
 from gateway.checks.urls import Urls
 from gateway.core.terms import Passage, Place
@@ -104,3 +104,30 @@ def test_a_regex_finds_in_many_texts_what_it_finds_in_each(pattern, texts):
         passages = said(texts)
         each = [one.path for one in passages if re2.search(pattern, one.text)]
         assert Regex(patterns={"p": pattern}, case_sensitive=True).judge(passages).paths == tuple(each)
+
+
+TOGETHER = {
+    "words": Keywords(words=["b a", "AB"]),
+    "cased": Regex(patterns={"p": r"[^a]b"}, case_sensitive=True),
+    "folded": Regex(patterns={"p": r"a\bb?-", "q": "ba"}),
+    "ends": Regex(patterns={"p": r"^a"}),
+    "secrets": Secrets(),
+    "pii": Pii(),
+}
+COMMON = CommonSieve({name: check.sieve for name, check in TOGETHER.items()})
+
+
+@given(st.lists(SHORT | st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=4))
+def test_whom_the_common_sieve_calls_silent_finds_nothing(texts):
+    passages = said(texts)
+    silent = COMMON.silent(passages)
+    assert not {name for name in silent if any(TOGETHER[name].judge([one]).hit for one in passages)}
+    if not "".join(texts):
+        assert silent == {*TOGETHER} - {"ends"}
+
+
+def test_a_check_whose_patterns_ask_for_ends_is_in_no_common_sieve():
+    assert COMMON.names == {*TOGETHER} - {"ends"}
+    assert COMMON.silent(said(["no", "thing"])) == COMMON.names
+    assert COMMON.silent(said(["b", "a"])) == COMMON.names - {"words"}  # across two texts it only says less
+    assert COMMON.silent(said(["é"])) == set()
