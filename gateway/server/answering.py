@@ -110,6 +110,7 @@ class Answering:
                 receipt=part,
                 afterwards=self._afterwards,
                 within=longest + MARGIN,
+                sieve=planned.sieve,
             ).run()
 
         upstream = FanOut(
@@ -181,6 +182,7 @@ class Answering:
             comment_after=comment_after,
             keepalive=self._settings.keepalive,
             reword=reword,
+            sieve=planned.sieve,
         )
         await carrying.run()
         if release.response is None:  # the client left before anything could be said

@@ -10,10 +10,13 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 import structlog
 
-from gateway.checks.base import Check
+from gateway.checks.base import NOTHING, Check
+from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.terms import (
     Arrived,
@@ -40,7 +43,7 @@ from gateway.core.terms import (
     Stopped,
 )
 from gateway.server.afterwards import Afterwards
-from gateway.server.consult import Counsel, look_now, look_once
+from gateway.server.consult import Counsel, judged, look_now, look_once
 from gateway.server.record import Book, Look
 from gateway.server.release import Outlet
 from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
@@ -48,6 +51,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
+SIFTED = 16_384  # characters that a sieve may read on the event loop: milliseconds, if they were written to take long
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
 Reword = Callable[[Mapping[tuple[str, str], str]], Rewritten]
@@ -71,11 +75,12 @@ class Carrier(ABC):
         keepalive: float = 15.0,
         reword: Reword | None = None,
         comment_after: float = 0.0,
+        sieve: CommonSieve | None = None,
     ) -> None:
         """`within`: seconds for the whole exchange. `keepalive`: seconds of silence in a stream until a comment is due.
 
         `reword` says the question otherwise; without it no check may rewrite. `comment_after`: seconds until a
-        stream whose answer is still being decided gets its first comment; 0: never.
+        stream whose answer is still being decided gets its first comment; 0: never. `sieve`: of these checks.
         """
         self._exchange = exchange
         self._checks = checks
@@ -89,6 +94,8 @@ class Carrier(ABC):
         self._keepalive = keepalive
         self._rewording = reword
         self._comment_after = comment_after
+        self._sieve = sieve
+        self._silent: frozenset[str] = frozenset()  # checks that surely find nothing in what is shown now
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
@@ -120,6 +127,7 @@ class Carrier(ABC):
     async def _carry_out(self, effects: Sequence[Effect]) -> list[Event]:
         """Do all of it, and tell what came of it at once."""
         events: list[Event] = []
+        await self._sift(effects)
         for effect in effects:
             match effect:
                 case Send(delta=delta, changes=changes):
@@ -154,19 +162,41 @@ class Carrier(ABC):
             return await asyncio.to_thread(self._rewording, texts)
         return self._rewording(texts)
 
+    async def _sift(self, effects: Sequence[Effect]) -> None:
+        """Ask once for all checks that are to look now: of most texts one pass says that nothing is in them."""
+        self._silent = frozenset()
+        if self._sieve is None:
+            return
+        names = self._sieve.names
+        looks = [one for one in effects if isinstance(one, Examine) and one.watch.name in names and not one.watch.shadow]
+        if len(looks) < 2:
+            return
+        shown = {id(passage): passage for look in looks for passage in look.passages}.values()
+        sift = partial(self._sieve.silent, list(shown))
+        if self._sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
+            self._silent = sift()
+            return
+        with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
+            async with asyncio.timeout(min([look.watch.timeout for look in looks])):
+                self._silent = await asyncio.to_thread(sift)
+
     async def _look(self, examine: Examine) -> None:
         watch, look = examine.watch, self._receipt.look(examine)
         check = self._checks[watch.name]
         if watch.shadow:  # it may not cost its client a millisecond
             self._after.append((examine, look))
+        elif watch.name in self._silent:
+            self._found(look, judged(watch, NOTHING))
         elif check.local and sum([len(passage.text) for passage in examine.passages]) <= check.inline:
-            finding = look_now(check, examine)
-            self._receipt.found(look, finding)
-            self._said.append(finding)
+            self._found(look, look_now(check, examine))
         elif watch.gates:
             await self._examine(examine, look)
         else:
             self._late(examine, look)
+
+    def _found(self, look: Look, finding: Finding) -> None:
+        self._receipt.found(look, finding)
+        self._said.append(finding)
 
     async def _asked(self, examine: Examine, look: Look) -> Finding:
         finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spends())
