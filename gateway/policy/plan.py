@@ -81,6 +81,27 @@ class Plan:
         return {stream: Layout(self.watches, self.follows, stream=stream) for stream in (False, True)}
 
     @cached_property
+    def layouts_of_candidates(self) -> Mapping[bool, Layout]:
+        """The same for the members of a virtual model: their question is checked once for all."""
+        answer = [watch for watch in self.watches if watch.side is Side.OUTPUT]
+        return {stream: Layout(answer, self.follows, stream=stream) for stream in (False, True)}
+
+    def layout_of_contest(self, *, puts_together: bool, stream: bool) -> Layout:
+        """The same for a virtual model: its candidates have been checked, unless it puts an answer together itself.
+
+        Local checks look again: they read what the client will.
+        """
+        key = (puts_together, stream)
+        if key not in self._of_contests:
+            watches = [watch for watch in self.watches if watch.side is Side.INPUT or watch.local or puts_together]
+            self._of_contests[key] = Layout(watches, self.follows, stream=stream)
+        return self._of_contests[key]
+
+    @cached_property
+    def _of_contests(self) -> dict[tuple[bool, bool], Layout]:
+        return {}
+
+    @cached_property
     def local(self) -> bool:
         """Whether every check that an answer waits for runs in this process."""
         return all(self.checks[watch.name].local for watch in self.watches if watch.gates)

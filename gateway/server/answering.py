@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from gateway.config.model import Fan, House, Route
-from gateway.core.exchange import Exchange
+from gateway.core.exchange import Exchange, Layout
 from gateway.core.masking import Masks
-from gateway.core.terms import Call, Place, Request, Rewritten, Side, Watch
+from gateway.core.terms import Call, Place, Request, Rewritten
 from gateway.policy.model import PolicySet
 from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
@@ -132,7 +132,7 @@ class Answering:
             planned=planned,
             receipt=receipt,
             upstream=upstream,
-            watches=[w for w in planned.watches if w.side is Side.INPUT or w.local or fan.strategy.puts_together],
+            layout=planned.layout_of_contest(puts_together=fan.strategy.puts_together, stream=request.stream),
             within=fan.strategy.deadline + longest + MARGIN,
             comment_after=fan.strategy.keepalive if request.stream else 0.0,
         )
@@ -147,7 +147,7 @@ class Answering:
         planned: Plan,
         receipt: Receipt,
         upstream: Upstream | None = None,
-        watches: Sequence[Watch] | None = None,
+        layout: Layout | None = None,
         within: float | None = None,
         comment_after: float = 0.0,
     ) -> web.StreamResponse:
@@ -164,8 +164,8 @@ class Answering:
                 receipt.texts.rewritten(asked.passages)
             return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
 
-        layout = planned.layouts[request.stream] if watches is None else watches
-        carrier = Alone if planned.local and upstream is None else Race
+        layout = planned.layouts[request.stream] if layout is None else layout
+        carrier = Alone if planned.local and (upstream is None or not request.stream) else Race
         upstream = self._upstreams[route.upstream] if upstream is None else upstream
         within = self._house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within
         release = Release(http, endpoint, request, planned, receipt, compress_from=self._settings.compress_from)

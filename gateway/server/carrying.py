@@ -168,7 +168,9 @@ class Carrier(ABC):
         if self._sieve is None:
             return
         names = self._sieve.names
-        looks = [one for one in effects if isinstance(one, Examine) and one.watch.name in names and not one.watch.shadow]
+        looks = [
+            one for one in effects if isinstance(one, Examine) and one.watch.name in names and not one.watch.shadow
+        ]
         if len(looks) < 2:
             return
         shown = {id(passage): passage for look in looks for passage in look.passages}.values()

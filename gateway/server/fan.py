@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.config.model import Fan, House
 from gateway.core.exchange import Exchange
-from gateway.core.terms import Call, Delta, Document, Headers, Side
+from gateway.core.terms import Call, Delta, Document, Headers
 from gateway.fanout.base import Facts
 from gateway.fanout.contest import (
     Answer,
@@ -197,8 +197,8 @@ class FanOut:
         if candidate.stream:
             document |= {"stream": True, "stream_options": {"include_usage": True}}
         member = Call(task.key, route.upstream, route.model, document, candidate.stream, rewritable=call.rewritable)
-        watches = [w for w in self._planned.watches if w.side is Side.OUTPUT] if task.checked else []
-        exchange = Exchange(member, watches, (), self._max_held, self._planned.follows)
+        layout = self._planned.layouts_of_candidates[candidate.stream] if task.checked else ()
+        exchange = Exchange(member, layout, (), self._max_held)
         try:
             await self._race(exchange, self._upstreams[route.upstream], Part(self._receipt, task.key), candidate)
         except* UpstreamError:
