@@ -176,6 +176,11 @@ class Contest:
 
     # --- what the shell calls
 
+    @property
+    def hears_beginnings(self) -> bool:
+        """Whether a `Began` can change anything: most strategies wait for whole answers."""
+        return type(self).began is not Contest.began
+
     def take(self, event: Event) -> list[Effect]:
         if isinstance(event, Rang):
             return [] if self.over else self.rang(event.name)

@@ -73,6 +73,7 @@ class Candidate:
     tell: Callable[[Event], Any]  # a coroutine function
     grew: Callable[[str], Any]
     held: Account
+    heard: bool = True  # the contest wants to know when it begins to speak
     frames: list[Document] = field(default_factory=list)
     followed: bool = False
     told: int = 0  # frames that are passed on
@@ -105,7 +106,8 @@ class Candidate:
             raise UpstreamError(NO_ROOM)
         if self.spoke is not None and not self._began:
             self._began = True
-            await self.tell(Began(self.task.key))
+            if self.heard:
+                await self.tell(Began(self.task.key))
         if self.followed and self.told < len(self.frames):
             await self.grew(self.task.key)
 

@@ -165,9 +165,8 @@ class FanOut:
         for effect in effects:
             match effect:
                 case Open(task=task):
-                    candidate = Candidate(
-                        task, call.stream and task.live, self._mailbox.put, self._mailbox.put, self._receipt.held
-                    )
+                    live, put = call.stream and task.live, self._mailbox.put
+                    candidate = Candidate(task, live, put, put, self._receipt.held, heard=contest.hears_beginnings)
                     self._candidates[task.key] = candidate
                     candidate.work = group.create_task(self._work(candidate, call))
                 case Cancel(key=key):

@@ -14,7 +14,7 @@ from gateway.core.terms import Delta, Document, Place, Request
 from gateway.wire.canonical import Malformed, parse_answer
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.fields import ANSWER
-from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
+from gateway.wire.reader import LONGEST_PLACE, MOST_PLACES, Manner, Reader, Said, UpstreamErrorFrame, grown
 from gateway.wire.template import Chunk, Template, template
 from gateway.wire.walk import Steps, leaves
 
@@ -32,7 +32,6 @@ class ChoicesReader(Reader):
     def __init__(self, asked: Document, *, stream: bool) -> None:
         super().__init__(asked, stream=stream)
         self._choices: dict[int, bool] = {}  # index -> has a finish reason
-        self._channels: dict[Steps, tuple[Place, Manner]] = {}
         self._template: Template | None = None
         self._tries = 0  # templates in a row that fitted nothing
 
@@ -99,11 +98,18 @@ class ChoicesReader(Reader):
     def said(self, frame: Document) -> Iterator[Said]:
         self.marks_again = len(self._choices) > 1
         for leaf in leaves(frame, grown):
-            known = self._channels.get(leaf.steps)
-            if known is None:
-                place, runs = channel_of(leaf.steps)
-                known = self._channels[leaf.steps] = (place, Manner.RUNS if runs else Manner.ONCE)
-            yield Said(leaf, *known)
+            yield Said(leaf, *(_MANNERS.get(leaf.steps) or _manner(leaf.steps)))
+
+
+_MANNERS: dict[Steps, tuple[Place, Manner]] = {}  # of the paths that all answers have
+
+
+def _manner(steps: Steps) -> tuple[Place, Manner]:
+    place, runs = channel_of(steps)
+    found = place, Manner.RUNS if runs else Manner.ONCE
+    if len(_MANNERS) < MOST_PLACES and sum(map(len, steps)) <= LONGEST_PLACE:
+        _MANNERS[steps] = found
+    return found
 
 
 def channel_of(steps: Steps) -> tuple[Place, bool]:

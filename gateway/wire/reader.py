@@ -23,6 +23,7 @@ from gateway.wire.rewrite import copied
 from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, hides, render
 
 MAX_CHANNELS = 10_000  # of one stream
+MOST_PLACES, LONGEST_PLACE = 4096, 80  # paths that are kept for the next answer, and characters of one
 
 
 class UpstreamErrorFrame(ValueError):
@@ -68,7 +69,6 @@ class Reader:
         self._running: dict[str, _Running] = {}  # by channel
         self._unread: set[str] = set()
         self._ended = False
-        self._known: dict[Steps, tuple[str, bool]] = {}  # channel, and whether it may be a payload
 
     @property
     def finished(self) -> bool:
@@ -120,33 +120,32 @@ class Reader:
             for step, text in hidden(kept.text)
         )
 
-    def _pieces(self, frame: Document) -> Iterator[Piece]:
+    def _pieces(self, frame: Document) -> list[Piece]:
+        pieces: list[Piece] = []
         wholes: dict[tuple[str, Place], list[Leaf]] = {}
         for leaf, place, manner in self.said(frame):
-            known = self._known.get(leaf.steps)
-            if known is None:
-                known = self._known[leaf.steps] = (render(leaf.steps), walk.name_of(leaf.steps) in walk.PAYLOAD_KEYS)
-            channel, payload = known
+            channel, payload = _PLACES.get(leaf.steps) or _place(leaf.steps)
             if payload and place not in _RUNNING_TEXT:
                 what, is_text = walk.unread(leaf)
                 if what:
-                    yield self._left_unread(channel, what)
+                    pieces.append(self._left_unread(channel, what))
                 if not is_text:
                     continue
             if manner is Manner.RUNS:
-                yield self._run(channel, place, leaf.text, (leaf,))
+                pieces.append(self._run(channel, place, leaf.text, (leaf,)))
             elif manner is Manner.JOINS:
                 start = self._spot(channel, (leaf,))
-                yield Piece(channel, place, leaf.text, fixed=leaf.holder is None)
+                pieces.append(Piece(channel, place, leaf.text, fixed=leaf.holder is None))
                 for step, other in hidden(leaf.text) if hides(leaf.text) else ():
                     origin = Coat(channel, leaf.text, step, start, lead=1)
-                    yield Piece(channel + step, place, f"\n{other}", closed=True, origin=origin)
+                    pieces.append(Piece(channel + step, place, f"\n{other}", closed=True, origin=origin))
             elif manner is Manner.WHOLE:
                 wholes.setdefault((channel, place), []).append(leaf)
             else:
-                yield from self._say_once(channel, place, leaf.text, (leaf,))
+                pieces += self._say_once(channel, place, leaf.text, (leaf,))
         for (channel, place), leaves in wholes.items():
-            yield from self._again(channel, place, "".join(leaf.text for leaf in leaves), leaves)
+            pieces += self._again(channel, place, "".join(leaf.text for leaf in leaves), leaves)
+        return pieces
 
     def _spot(self, channel: str, leaves: Sequence[Leaf], start: int | None = None, ahead: int = 0) -> int:
         """Keep where these strings stand, one after the other from `start` of their channel; absent: its end."""
@@ -189,26 +188,39 @@ class Reader:
         fixed = leaves[0].holder is None  # strings of one channel stand alike
         return Piece(channel, place, text, wrapped=kept.kept, fixed=fixed)
 
-    def _say_once(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> Iterator[Piece]:
+    def _say_once(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> list[Piece]:
         start = self._once.get((channel, text))
         again = start is not None
         start = self._once[channel, text] = self._spot(channel, leaves, start, ahead=1)
         if again and not self.marks_again:
-            return  # its frame waits behind the one that said it first
+            return []  # its frame waits behind the one that said it first
         fixed = leaves[0].holder is None  # strings of one channel stand alike
-        yield Piece(channel, place, "" if again else f"\n{text}", closed=True, fixed=fixed)
+        pieces = [Piece(channel, place, "" if again else f"\n{text}", closed=True, fixed=fixed)]
         for step, other in hidden(text) if hides(text) else ():
             origin = Coat(channel, text, step, start, lead=1)
-            yield Piece(channel + step, place, "" if again else f"\n{other}", closed=True, origin=origin)
+            pieces.append(Piece(channel + step, place, "" if again else f"\n{other}", closed=True, origin=origin))
+        return pieces
 
-    def _again(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> Iterator[Piece]:
+    def _again(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf]) -> list[Piece]:
         known = self._running.get(channel)
         if known is None or (known.place is place and known.begins(text)):
-            yield self._run(channel, place, text[known.size :] if known else text, leaves, 0)
-        else:
-            wrapped = channel in self._wrapped and self._wrapped[channel].kept
-            yield Piece(channel, place, "", wrapped=wrapped)  # its frame waits for what it claims to repeat
-            yield from self._say_once(f"{channel}<again>", place, text, leaves)
+            return [self._run(channel, place, text[known.size :] if known else text, leaves, 0)]
+        wrapped = channel in self._wrapped and self._wrapped[channel].kept
+        waits = Piece(channel, place, "", wrapped=wrapped)  # its frame waits for what it claims to repeat
+        return [waits, *self._say_once(f"{channel}<again>", place, text, leaves)]
+
+
+_PLACES: dict[
+    Steps, tuple[str, bool]
+] = {}  # of the paths that all answers have: channel, and whether it may be a payload
+
+
+def _place(steps: Steps) -> tuple[str, bool]:
+    channel = render(steps)
+    found = channel, walk.name_of(steps) in walk.PAYLOAD_KEYS
+    if len(_PLACES) < MOST_PLACES and len(channel) <= LONGEST_PLACE:
+        _PLACES[steps] = found
+    return found
 
 
 # Ordinary text of a model: never a payload, whatever it looks like.

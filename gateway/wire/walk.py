@@ -26,6 +26,7 @@ _COAT = re.compile(r"\s*[{\[]|data:|[A-Za-z0-9+/_-]{16}")  # how JSON, a data UR
 _LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
 
 HOLDERS = (str, dict, list)  # what is a string or may hold one
+SCALARS = frozenset({int, float, bool, type(None)})  # most of what does not
 Steps = tuple[str, ...]
 Step = Callable[[Steps, int, Any], str]
 
@@ -62,27 +63,31 @@ def leaves(
 
     `document` may be a part of one: then `base` leads to it, and `holder` holds it as `key`.
     """
-    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)] if isinstance(document, HOLDERS) else []
+    stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)]
     while stack:
         steps, node, holder, key = stack.pop()
         if isinstance(node, str):
             if node and not _is_protocol(steps, node):
                 yield Leaf(steps, node, holder, key)
             continue
-        named = isinstance(node, dict)
-        if named and not node.keys() <= KEYS:
-            yield from (Leaf((*steps, "<key>"), name) for name in node if name not in KEYS)
-        elif not named and steps and steps[-1] == "bytes":
-            yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
+        members: Iterable[tuple[Any, Any]] = ()
+        if named := isinstance(node, dict):
+            if not node.keys() <= KEYS:
+                yield from (Leaf((*steps, "<key>"), name) for name in node if name not in KEYS)
+            members = node.items()
+        elif isinstance(node, list):
+            if steps and steps[-1] == "bytes":
+                yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
+            members = enumerate(node)
         inner: list[tuple[Steps, Any, Any, Any]] = []  # from its first object or list on; strings before go at once
-        members: Iterable[tuple[Any, Any]] = node.items() if named else enumerate(node)
         for at, value in members:
-            if isinstance(value, HOLDERS):
-                below = (*steps, at if named else step(steps, at, value))
-                if inner or not isinstance(value, str):
-                    inner.append((below, value, node, at))
-                elif value and not _is_protocol(below, value):
-                    yield Leaf(below, value, node, at)
+            if type(value) in SCALARS:
+                continue
+            below = (*steps, at if named else step(steps, at, value))
+            if inner or not isinstance(value, str):
+                inner.append((below, value, node, at))
+            elif value and not _is_protocol(below, value):
+                yield Leaf(below, value, node, at)
         stack += reversed(inner)
 
 
