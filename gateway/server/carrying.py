@@ -96,6 +96,7 @@ class Carrier(ABC):
         self._comment_after = comment_after
         self._sieve = sieve
         self._silent: frozenset[str] = frozenset()  # checks that surely find nothing in what is shown now
+        self._sifted = 0.0  # when that was asked
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
@@ -168,13 +169,12 @@ class Carrier(ABC):
         if self._sieve is None:
             return
         names = self._sieve.names
-        looks = [
-            one for one in effects if isinstance(one, Examine) and one.watch.name in names and not one.watch.shadow
-        ]
+        looks = [one for one in effects if isinstance(one, Examine) and one.watch.name in names and one.watch.gates]
         if len(looks) < 2:
             return
         shown = {id(passage): passage for look in looks for passage in look.passages}.values()
         sift = partial(self._sieve.silent, list(shown))
+        self._sifted = time.monotonic()
         if self._sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
             self._silent = sift()
             return
@@ -188,6 +188,7 @@ class Carrier(ABC):
         if watch.shadow:  # it may not cost its client a millisecond
             self._after.append((examine, look))
         elif watch.name in self._silent:
+            look.started = self._sifted
             self._found(look, judged(watch, NOTHING))
         elif check.local and sum([len(passage.text) for passage in examine.passages]) <= check.inline:
             self._found(look, look_now(check, examine))

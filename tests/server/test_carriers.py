@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.checks.base import Check
 from gateway.checks.keywords import Keywords
+from gateway.checks.regex import Regex
+from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.terms import Call, Decision, Delta, Judgement, Lane, Passage, Piece, Place, Side
 from gateway.server.afterwards import Afterwards
@@ -251,3 +253,37 @@ async def test_what_does_not_fit_is_broken_off(carrier):
     assert client.verdict.fault.code == "answer_too_long"
     assert client.sent == []
     assert upstream.closed.is_set()
+
+
+BOTH = {"in": WORDS, "too": Regex(patterns={"fish": "f[i1]sh"})}
+TOO = watch("too", side=Side.INPUT, places=frozenset({Place.USER}))
+SEEN = [watch(name, side=Side.OUTPUT, places=frozenset({Place.CONTENT}), lane=Lane.WHOLE) for name in BOTH]
+
+
+@given(
+    st.sampled_from(CARRIERS),
+    st.sampled_from(["hello", "a swordfish", "a f1sh", "é", "é swordfish"]),
+    st.lists(pieces, max_size=4),
+    st.sampled_from([1, 3000]),
+)
+def test_asked_in_one_pass_checks_find_the_same(carrier, question, answer, times):
+    async def outcome(sieve):
+        upstream = Upstream([[delta(text) for text in answer]] if answer else [])
+        carrying, receipt = made(
+            carrier,
+            upstream,
+            client := Client(upstream.told),
+            watches=[INPUT, TOO, *SEEN],
+            checks=BOTH,
+            stream=False,
+            question=question * times,
+            sieve=sieve,
+        )
+        await carrying.run()
+        found = {look.watch.key: look.finding.outcome for look in receipt.looks if look.finding is not None}
+        return client.verdict.decision, found
+
+    sieve = CommonSieve({name: check.sieve for name, check in BOTH.items()})
+    (decision, found), (expected, known) = asyncio.run(outcome(sieve)), asyncio.run(outcome(None))
+    assert decision is expected
+    assert all(found[key] is known[key] for key in found.keys() & known.keys())  # the first block ends the other look
