@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import DECOY, LooksScanner, Patterns
 from gateway.checks.sieve import Sieve
-from gateway.checks.texts import looks
+from gateway.checks.texts import MAY_BE_DISGUISED, looks
 from gateway.core.terms import Judgement, Passage
 
 MEMORY = 64 << 20  # bytes for all patterns of one check
@@ -38,7 +38,8 @@ class Finding(Check):
         options.max_mem = MEMORY
         found = tuple(self.patterns())
         self._patterns = Patterns(found, options, self.accepts)
-        self._sieve = Sieve(self._patterns.together, [pattern for name, pattern in found if name != DECOY])
+        hits = [pattern for name, pattern in found if name != DECOY]
+        self._sieve = Sieve(self._patterns.together, hits, unless=MAY_BE_DISGUISED)
 
     @property
     def follows(self) -> bool:

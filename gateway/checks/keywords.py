@@ -12,8 +12,8 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import Automaton, WordScanner, joins
-from gateway.checks.sieve import Sieve
-from gateway.checks.texts import folded, paths, single_spaced, unspaced
+from gateway.checks.sieve import NOT_ASCII, Sieve
+from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
 
 MOST_AT_ONCE = 200  # words for which RE2's set is sure to have room
@@ -67,7 +67,8 @@ class Keywords(Check):
         if len(listed) <= MOST_AT_ONCE:
             self._any = _set_of(listed)
             plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
-            self._sieve = Sieve(self._any, plain, case_sensitive=False)
+            unless = MAY_HOLD_ASCII if all(map(str.isascii, listed)) else NOT_ASCII
+            self._sieve = Sieve(self._any, plain, case_sensitive=False, unless=unless)
         self._words = Automaton(word for word in listed if word)
         if self.except_:
             excuses = [folded(word) for word in self.except_]

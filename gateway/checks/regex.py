@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from gateway.checks.base import NOTHING, Check
 from gateway.checks.following import LooksScanner, Patterns
 from gateway.checks.sieve import Sieve
-from gateway.checks.texts import looks, paths
+from gateway.checks.texts import MAY_BE_DISGUISED, looks, paths
 from gateway.core.terms import Judgement, Passage
 
 LONGEST = 4096  # characters of one pattern
@@ -46,7 +46,9 @@ class Regex(Check):
             together.Add(pattern)
         together.Compile()
         self._names, self._set = tuple(self.patterns), together
-        self._sieve = Sieve(together, [*self.patterns.values()], case_sensitive=self.case_sensitive)
+        self._sieve = Sieve(
+            together, [*self.patterns.values()], case_sensitive=self.case_sensitive, unless=MAY_BE_DISGUISED
+        )
         self._followed = Patterns(tuple(self.patterns.items()), options)
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import re._constants as sre
 import re._parser as parser
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.core.terms import Passage
 
 _MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
 MEMORY = 64 << 20  # bytes for all patterns of several checks
+NOT_ASCII = r"[^\x00-\x7f]"
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together
 
 
@@ -26,14 +28,17 @@ class Sieve:
     line's end is to that what a text's end is. Across two texts there may be more matches, so only "no" is an answer.
     """
 
-    def __init__(self, together: Any, patterns: Sequence[str], *, case_sensitive: bool = True) -> None:
+    def __init__(
+        self, together: Any, patterns: Sequence[str], *, case_sensitive: bool = True, unless: str = NOT_ASCII
+    ) -> None:
         """`together`: the compiled set of these patterns, of which one matches in each text in which there is a hit.
 
-        They need to be right for plain ASCII only.
+        That need be right for plain ASCII only, and for texts without a character that `unless` is a pattern of.
         """
         self._together = together
         self._patterns = patterns
         self._case_sensitive = case_sensitive
+        self.unless = unless
 
     @cached_property
     def joins(self) -> bool:
@@ -46,9 +51,15 @@ class Sieve:
         return [pattern if self._case_sensitive else f"(?i:{pattern})" for pattern in self._patterns]
 
     def lets_pass(self, passages: Sequence[Passage]) -> bool:
-        """Whether all are plain ASCII and no pattern matches in any of them."""
+        """Whether surely no text has a hit."""
         texts = [joined(passages)] if self.joins else [passage.text for passage in passages]
-        return all(text.isascii() and not self._together.Match(text.encode()) for text in texts)
+        return all(map(self._is_silent, texts))
+
+    def _is_silent(self, text: str) -> bool:
+        data = text.encode("utf-8", "replace")
+        if text.isascii() or re2.compile(self.unless).search(data) is None:
+            return not self._together.Match(data)
+        return False
 
 
 class CommonSieve:
@@ -60,16 +71,19 @@ class CommonSieve:
         self.names = frozenset(self._sieves)
 
     @cached_property
-    def _compiled(self) -> tuple[Any, list[str]]:
-        """The set, and whose each of its patterns is."""
-        owned = [(name, pattern) for name, sieve in self._sieves.items() for pattern in sieve.patterns]
+    def _compiled(self) -> tuple[Any, list[set[str]]]:
+        """The set, and of whom each of its patterns says that there may be something."""
+        whose: dict[str, set[str]] = defaultdict(set)
+        for name, sieve in self._sieves.items():
+            for pattern in (*sieve.patterns, sieve.unless):
+                whose[pattern].add(name)
         options = re2.Options()
         options.max_mem = MEMORY
         together = re2.Set.SearchSet(options)
-        for _, pattern in owned:
+        for pattern in whose:
             together.Add(pattern)
         together.Compile()
-        return together, [name for name, _ in owned]
+        return together, [*whose.values()]
 
     @property
     def ready(self) -> bool:
@@ -79,10 +93,10 @@ class CommonSieve:
     def silent(self, passages: Sequence[Passage]) -> frozenset[str]:
         """Of the checks, those that find nothing in any of these texts, as far as one pass tells."""
         text = joined(passages)
-        if not text.isascii():
-            return frozenset()
-        together, owners = self._compiled
-        return self.names.difference([owners[number] for number in together.Match(text.encode()) or ()])
+        together, whose = self._compiled
+        return self.names.difference(
+            *[whose[number] for number in together.Match(text.encode("utf-8", "replace")) or ()]
+        )
 
 
 def joined(passages: Sequence[Passage]) -> str:

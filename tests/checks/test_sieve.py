@@ -5,6 +5,7 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.checks import texts as texts_
 from gateway.checks.base import Check
 from gateway.checks.keywords import Keywords
 from gateway.checks.pii import Pii
@@ -42,7 +43,7 @@ ANYWHERE = [
     r"[$^]a",
     r"-\b",
 ]
-SHORT = st.text("abA-\n $^é", max_size=6)
+SHORT = st.text("abA-\n $^éａ東\u200b…", max_size=6)
 
 
 def said(texts):
@@ -102,7 +103,7 @@ def test_a_kind_with_patterns_finds_in_many_texts_what_it_finds_in_each(check, t
 def test_a_regex_finds_in_many_texts_what_it_finds_in_each(pattern, texts):
     if re2.search(pattern, "") is None:
         passages = said(texts)
-        each = [one.path for one in passages if re2.search(pattern, one.text)]
+        each = [one.path for one in passages if any(re2.search(pattern, look) for look in texts_.looks(one.text))]
         assert Regex(patterns={"p": pattern}, case_sensitive=True).judge(passages).paths == tuple(each)
 
 
@@ -130,4 +131,23 @@ def test_a_check_whose_patterns_ask_for_ends_is_in_no_common_sieve():
     assert COMMON.names == {*TOGETHER} - {"ends"}
     assert COMMON.silent(said(["no", "thing"])) == COMMON.names
     assert COMMON.silent(said(["b", "a"])) == COMMON.names - {"words"}  # across two texts it only says less
-    assert COMMON.silent(said(["é"])) == set()
+    assert COMMON.silent(said(["é"])) == COMMON.names - {"words"}  # folded it holds an e
+    assert COMMON.silent(said(["東京"])) == COMMON.names
+    assert COMMON.silent(said(["…"])) == set()
+
+
+def every(ranges):
+    for first, _, last in (part.partition("-") for part in ranges.split()):
+        yield from map(chr, range(int(first, 16), int(last or first, 16) + 1))
+
+
+def test_what_is_said_to_be_its_own_plain_form_is():
+    assert [hex(ord(c)) for c in every(texts_.OWN_PLAIN) if texts_.PLAIN[c] != c] == []
+    assert sum(1 for _ in every(texts_.OWN_PLAIN)) > 40_000
+
+
+def test_what_is_said_to_hold_no_ascii_folded_holds_none_and_no_space_and_something():
+    for character in every(texts_.NEVER_ASCII):
+        folded_ = texts_.FOLDED[character]
+        assert folded_, hex(ord(character))
+        assert not any(one.isascii() or one.isspace() for one in folded_), hex(ord(character))
