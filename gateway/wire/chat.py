@@ -8,10 +8,12 @@ from typing import Any
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire.canonical import Malformed
 from gateway.wire.choices import MAX_CHOICES, Choices, ChoicesReader
-from gateway.wire.coats import joined
+from gateway.wire.coats import Coat, joined
 from gateway.wire.endpoint import Spoken, check_count, check_object, invalid
-from gateway.wire.fields import ATTACHMENTS, CHAT_KEYS, REQUEST_TOP, ROLES
-from gateway.wire.walk import Steps
+from gateway.wire.fields import ATTACHMENTS, CHAT_KEYS, KEYS, REQUEST_TOP, ROLES
+from gateway.wire.walk import Steps, hidden, hides
+
+BARE = {"role", "content"}
 
 
 class ChatReader(ChoicesReader):
@@ -47,7 +49,18 @@ class Chat(Choices):
         return ROLES[message["role"]]
 
     def passages(self, document: Document) -> Iterator[Passage]:
-        yield from super().passages(document)
+        """As for every endpoint; most messages are a role and a text, and these are read without a walk."""
+        if not document.keys() <= KEYS:
+            yield from super().passages(dict.fromkeys(document))
+        for name, value in document.items():
+            if name != "messages":
+                yield from self.passages_below((name,), document, value)
+                continue
+            for number, message in enumerate(value):
+                if message.keys() == BARE and type(message["content"]) is str:
+                    yield from _of_bare(f"messages[{number}].content", message)
+                else:
+                    yield from self.passages_below((name, f"[{number}]"), document, message)
         yield from _joined(document["messages"])
 
     def reader(self, asked: Document, *, stream: bool) -> ChatReader:
@@ -106,6 +119,14 @@ def _check_content(content: Any, where: str) -> None:
     for number, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise invalid(f"{where}[{number}]", "must be an object with a 'type'")
+
+
+def _of_bare(path: str, message: Document) -> Iterator[Passage]:
+    text, place = message["content"], ROLES[message["role"]]
+    if text:
+        yield Passage(path, place, text)
+        for step, inner in hidden(text) if hides(text) else ():
+            yield Passage(path + step, place, inner, Coat(path, text, step))
 
 
 def _joined(messages: Iterable[Document]) -> Iterator[Passage]:

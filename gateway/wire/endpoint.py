@@ -80,7 +80,11 @@ class Endpoint:
 
     def passages(self, document: Document) -> Iterator[Passage]:
         """Every text of a request: as it stands, and decoded where it is wrapped; and what is unread."""
-        for leaf in leaves(document):
+        yield from self.passages_below((), document, document)
+
+    def passages_below(self, base: Steps, document: Document, part: Any) -> Iterator[Passage]:
+        """Those of a part of it, to which `base` leads."""
+        for leaf in leaves(part, base=base):
             yield from self.passages_of(leaf, document)
 
     def passages_of(self, leaf: Leaf, document: Document) -> Iterator[Passage]:

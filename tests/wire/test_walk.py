@@ -4,7 +4,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.wire import walk
-from gateway.wire.fields import ENUMS, KEYS, VOCABULARY
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.endpoints import CHAT
+from gateway.wire.fields import ENUMS, KEYS, ROLES, VOCABULARY
 
 keys = st.sampled_from(["content", "type", "role", "stop", "bytes", "logprobs", "mine", ""]) | st.text(max_size=3)
 strings = st.sampled_from(["", "user", "stop", "chat.completion.chunk", "secret"]) | st.text(max_size=5)
@@ -62,3 +64,26 @@ def test_what_hides_nothing_is_in_no_coat(text):
 def test_a_path_is_its_steps(steps):
     said = "".join(step if step[:1] in {"[", "<", ""} else f".{step}" for step in steps)
     assert walk.render(tuple(steps)) == said.removeprefix(".")
+
+
+contents = st.sampled_from(["", "hi", '["a"]', "a\\u0041", "YWJjYWJjYWJjYWJj"]) | st.just(
+    [{"type": "text", "text": "x"}]
+)
+messages = st.builds(
+    dict,
+    st.fixed_dictionaries({"role": st.sampled_from(sorted(ROLES)), "content": contents}),
+    name=st.sampled_from(["Ann", "user"]),
+) | st.fixed_dictionaries({"content": contents, "role": st.sampled_from(sorted(ROLES))})
+
+
+@given(
+    st.lists(messages, min_size=1, max_size=4), st.dictionaries(st.sampled_from(["model", "mine", "tools"]), documents)
+)
+def test_the_short_way_through_messages_tells_what_the_walk_tells(asked, rest):
+    for document in ({"messages": asked, **rest}, {**rest, "messages": asked}):
+        told = [one for one in CHAT.passages(document) if not one.path.endswith("[*]")]
+        walked = list(Endpoint.passages(CHAT, document))
+        assert told == walked
+        assert [one.origin and one.origin.spans(0, 1) for one in told] == [
+            one.origin and one.origin.spans(0, 1) for one in walked
+        ]
