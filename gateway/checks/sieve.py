@@ -18,6 +18,7 @@ from gateway.core.terms import Passage
 _MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
 MEMORY = 64 << 20  # bytes for all patterns of several checks
 NOT_ASCII = r"[^\x00-\x7f]"
+LONG = 16_384  # characters
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together
 
 
@@ -29,13 +30,13 @@ class Sieve:
     """
 
     def __init__(
-        self, together: Any, patterns: Sequence[str], *, case_sensitive: bool = True, unless: str = NOT_ASCII
+        self, compiled: Any, patterns: Sequence[str], *, case_sensitive: bool = True, unless: str = NOT_ASCII
     ) -> None:
-        """`together`: the compiled set of these patterns, of which one matches in each text in which there is a hit.
+        """`compiled`: the set of these patterns, of which one matches in each text in which there is a hit.
 
         That need be right for plain ASCII only, and for texts without a character that `unless` is a pattern of.
         """
-        self._together = together
+        self._compiled = compiled
         self._patterns = patterns
         self._case_sensitive = case_sensitive
         self.unless = unless
@@ -52,13 +53,13 @@ class Sieve:
 
     def lets_pass(self, passages: Sequence[Passage]) -> bool:
         """Whether surely no text has a hit."""
-        texts = [joined(passages)] if self.joins else [passage.text for passage in passages]
-        return all(map(self._is_silent, texts))
+        texts = [passage.text for passage in passages]
+        return all(map(self._is_silent, together(texts) if self.joins else texts))
 
     def _is_silent(self, text: str) -> bool:
         data = text.encode("utf-8", "replace")
         if text.isascii() or re2.compile(self.unless).search(data) is None:
-            return not self._together.Match(data)
+            return not self._compiled.Match(data)
         return False
 
 
@@ -71,19 +72,23 @@ class CommonSieve:
         self.names = frozenset(self._sieves)
 
     @cached_property
-    def _compiled(self) -> tuple[Any, list[set[str]]]:
-        """The set, and of whom each of its patterns says that there may be something."""
+    def _compiled(self) -> tuple[Any, list[set[str]]] | None:
+        """The set, and of whom each of its patterns says that there may be something; None: they are too many."""
         whose: dict[str, set[str]] = defaultdict(set)
         for name, sieve in self._sieves.items():
             for pattern in (*sieve.patterns, sieve.unless):
                 whose[pattern].add(name)
         options = re2.Options()
         options.max_mem = MEMORY
-        together = re2.Set.SearchSet(options)
-        for pattern in whose:
-            together.Add(pattern)
-        together.Compile()
-        return together, [*whose.values()]
+        options.log_errors = False
+        patterns = re2.Set.SearchSet(options)
+        try:
+            for pattern in whose:
+                patterns.Add(pattern)
+            patterns.Compile()
+        except re2.error:
+            return None
+        return patterns, [*whose.values()]
 
     @property
     def ready(self) -> bool:
@@ -92,15 +97,21 @@ class CommonSieve:
 
     def silent(self, passages: Sequence[Passage]) -> frozenset[str]:
         """Of the checks, those that find nothing in any of these texts, as far as one pass tells."""
-        text = joined(passages)
-        together, whose = self._compiled
-        return self.names.difference(
-            *[whose[number] for number in together.Match(text.encode("utf-8", "replace")) or ()]
-        )
+        if self._compiled is None:
+            return frozenset()
+        patterns, whose = self._compiled
+        matched = [
+            number
+            for text in together([passage.text for passage in passages])
+            for number in patterns.Match(text.encode("utf-8", "replace")) or ()
+        ]
+        return self.names.difference(*[whose[number] for number in matched])
 
 
-def joined(passages: Sequence[Passage]) -> str:
-    return BETWEEN.join([passage.text for passage in passages])
+def together(texts: Sequence[str]) -> list[str]:
+    """Texts as few: joined, but for the long ones, which joining would only copy."""
+    short = BETWEEN.join([text for text in texts if len(text) <= LONG])
+    return [short, *(text for text in texts if len(text) > LONG)]
 
 
 def looks_at_ends(pattern: str) -> bool:

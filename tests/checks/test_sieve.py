@@ -5,6 +5,7 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.checks import sieve as sieve_
 from gateway.checks import texts as texts_
 from gateway.checks.base import Check
 from gateway.checks.keywords import Keywords
@@ -134,6 +135,18 @@ def test_a_check_whose_patterns_ask_for_ends_is_in_no_common_sieve():
     assert COMMON.silent(said(["é"])) == COMMON.names - {"words"}  # folded it holds an e
     assert COMMON.silent(said(["東京"])) == COMMON.names
     assert COMMON.silent(said(["…"])) == set()
+
+
+def test_too_many_patterns_for_one_pass_are_asked_by_each_check(monkeypatch):
+    monkeypatch.setattr(sieve_, "MEMORY", 1 << 16)
+    common = CommonSieve({name: check.sieve for name, check in TOGETHER.items()})
+    assert common.silent(said(["nothing"])) == set()
+
+
+@pytest.mark.parametrize("size", [sieve_.LONG, sieve_.LONG + 1])
+def test_a_long_text_is_asked_about_by_itself(size):
+    assert COMMON.silent(said(["x", "y" * size, "z"])) == COMMON.names
+    assert COMMON.silent(said(["x", "y" * (size - 2) + "AB", "z"])) == COMMON.names - {"words"}
 
 
 def every(ranges):
