@@ -16,6 +16,7 @@ from gateway.server.calling import BrokenOff, CallLost, Late, Unreachable, Unrea
 from gateway.wire import http1
 
 MOST_HELD = 131_072  # bytes of an answer that lie here before reading pauses
+COPIED = 16_384  # bytes of a body up to which one copy is cheaper than two writes
 LINGER = 1.0  # seconds that the end of an answer may take which nobody reads any more
 
 
@@ -57,7 +58,10 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise Unreachable  # closed, or spoken over, as soon as it was made
         self.answer = http1.Answer()
-        self._transport.write(head + body if body else head)
+        if body is not None and len(body) > COPIED:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body if body else head)
 
     async def headed(self, until: float) -> http1.Answer:
         """Once the head of the answer has come. Raises CallLost."""
