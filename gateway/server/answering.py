@@ -109,7 +109,7 @@ class Answering:
                 release=candidate,
                 receipt=part,
                 afterwards=self._afterwards,
-                within=longest + MARGIN,
+                within=None,
                 sieve=planned.sieve,
             ).run()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -51,6 +51,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
+NOBODY: frozenset[str] = frozenset()
 SIFTED = 16_384  # characters that a sieve may read on the event loop: milliseconds, if they were written to take long
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
@@ -71,13 +72,13 @@ class Carrier(ABC):
         release: Outlet,
         receipt: Book,
         afterwards: Afterwards,
-        within: float,
+        within: float | None,
         keepalive: float = 15.0,
         reword: Reword | None = None,
         comment_after: float = 0.0,
         sieve: CommonSieve | None = None,
     ) -> None:
-        """`within`: seconds for the whole exchange. `keepalive`: seconds of silence in a stream until a comment is due.
+        """`within`: seconds for the whole exchange; None: it is a part of one that has its own. `keepalive`: seconds of silence in a stream until a comment is due.
 
         `reword` says the question otherwise; without it no check may rewrite. `comment_after`: seconds until a
         stream whose answer is still being decided gets its first comment; 0: never. `sieve`: of these checks.
@@ -95,7 +96,7 @@ class Carrier(ABC):
         self._rewording = reword
         self._comment_after = comment_after
         self._sieve = sieve
-        self._silent: frozenset[str] = frozenset()  # checks that surely find nothing in what is shown now
+        self._silent: Collection[str] = NOBODY  # watches whose checks surely find nothing in what they are shown now
         self._sifted = 0.0  # when that was asked
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
@@ -128,7 +129,11 @@ class Carrier(ABC):
     async def _carry_out(self, effects: Sequence[Effect]) -> list[Event]:
         """Do all of it, and tell what came of it at once."""
         events: list[Event] = []
-        await self._sift(effects)
+        if (sieve := self._sieve) is not None:
+            self._silent = NOBODY
+            looks = [one for one in effects if isinstance(one, Examine) and one.watch.gates]
+            if len(looks) > 1 and len(looks := [one for one in looks if one.watch.name in sieve.names]) > 1:
+                await self._sift(looks, sieve)
         for effect in effects:
             match effect:
                 case Send(delta=delta, changes=changes):
@@ -163,31 +168,26 @@ class Carrier(ABC):
             return await asyncio.to_thread(self._rewording, texts)
         return self._rewording(texts)
 
-    async def _sift(self, effects: Sequence[Effect]) -> None:
+    async def _sift(self, looks: Sequence[Examine], sieve: CommonSieve) -> None:
         """Ask once for all checks that are to look now: of most texts one pass says that nothing is in them."""
-        self._silent = frozenset()
-        if self._sieve is None:
-            return
-        names = self._sieve.names
-        looks = [one for one in effects if isinstance(one, Examine) and one.watch.name in names and one.watch.gates]
-        if len(looks) < 2:
-            return
         shown = {id(passage): passage for look in looks for passage in look.passages}.values()
-        sift = partial(self._sieve.silent, list(shown))
+        sift = partial(sieve.silent, list(shown))
         self._sifted = time.monotonic()
-        if self._sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
-            self._silent = sift()
-            return
-        with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
-            async with asyncio.timeout(min([look.watch.timeout for look in looks])):
-                self._silent = await asyncio.to_thread(sift)
+        if sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
+            silent = sift()
+        else:
+            silent = frozenset()
+            with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
+                async with asyncio.timeout(min([look.watch.timeout for look in looks])):
+                    silent = await asyncio.to_thread(sift)
+        self._silent = {look.watch.key for look in looks if look.watch.name in silent}
 
     async def _look(self, examine: Examine) -> None:
         watch, look = examine.watch, self._receipt.look(examine)
         check = self._checks[watch.name]
         if watch.shadow:  # it may not cost its client a millisecond
             self._after.append((examine, look))
-        elif watch.name in self._silent:
+        elif watch.key in self._silent:
             look.started = self._sifted
             self._found(look, judged(watch, NOTHING))
         elif check.local and sum([len(passage.text) for passage in examine.passages]) <= check.inline:

@@ -39,7 +39,8 @@ class Race(Carrier):
 
     async def run(self) -> None:
         self._flowing.set()
-        alarm = asyncio.get_running_loop().call_later(self._within, self._ring)
+        loop = asyncio.get_running_loop()
+        alarm = None if self._within is None else loop.call_later(self._within, self._ring)
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._until_closed()
@@ -47,7 +48,8 @@ class Race(Carrier):
             await self._abandon()
             raise
         finally:
-            alarm.cancel()
+            if alarm is not None:
+                alarm.cancel()
             self._end()
 
     async def _until_closed(self) -> None:

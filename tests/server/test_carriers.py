@@ -12,7 +12,7 @@ from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
-from gateway.core.terms import Call, Decision, Delta, Judgement, Lane, Passage, Piece, Place, Side
+from gateway.core.terms import Action, Call, Decision, Delta, Judgement, Lane, Outcome, Passage, Piece, Place, Side
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
 from gateway.server.consult import Counsel
@@ -108,6 +108,7 @@ def made(
     checks=None,
     stream=True,
     question="hello",
+    system="",
     within=5.0,
     max_held=10**6,
     **more,
@@ -116,8 +117,9 @@ def made(
     call = Call("only", "up", "m", {}, stream)
     follows = {name: check.scanner for name, check in checks.items() if check.follows}
     receipt = Receipt(keep=lambda _: None)
+    asked = (Passage("q", Place.USER, question), Passage("s", Place.SYSTEM, system))
     return carrier(
-        Exchange(call, watches, (Passage("q", Place.USER, question),), max_held, follows),
+        Exchange(call, watches, asked, max_held, follows),
         checks,
         upstream,
         headers={},
@@ -287,3 +289,22 @@ def test_asked_in_one_pass_checks_find_the_same(carrier, question, answer, times
     (decision, found), (expected, known) = asyncio.run(outcome(sieve)), asyncio.run(outcome(None))
     assert decision is expected
     assert all(found[key] is known[key] for key in found.keys() & known.keys())  # the first block ends the other look
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_who_was_shown_something_else_is_asked_by_itself(carrier):
+    flag = watch("flag", side=Side.INPUT, places=frozenset({Place.SYSTEM}), action=Action.FLAG)
+    checks = {**BOTH, "flag": WORDS}
+    upstream = Upstream([[delta("x")]])
+    carrying, receipt = made(
+        carrier,
+        upstream,
+        Client(upstream.told),
+        watches=[INPUT, TOO, flag],
+        checks=checks,
+        system="a swordfish",
+        sieve=CommonSieve({name: check.sieve for name, check in checks.items()}),
+    )
+    await carrying.run()
+    found = {look.watch.name: look.finding.outcome for look in receipt.looks}
+    assert found == {"in": Outcome.CLEAR, "too": Outcome.CLEAR, "flag": Outcome.HIT}
