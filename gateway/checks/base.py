@@ -109,8 +109,16 @@ class Check(BaseModel):
     @property
     def sieve(self) -> Sieve | None:
         """What says fast of most texts that it finds nothing in them, if it has patterns that can."""
+        return None
+
+    def _sieve_of(self, kind: type[Check]) -> Sieve | None:
+        """The one that `kind` made, unless a kind that extends it judges in a way of its own."""
+        same = all(
+            getattr(type(self), name) is getattr(kind, name)
+            for name in ("judge", "find", "scanner", "examine", "bound")
+        )
         sieve: Sieve | None = self._sieve
-        return sieve
+        return sieve if same else None
 
     def scanner(self, *, settled: bool = False) -> Scanner:
         """A fresh scanner for one channel; finds in the pieces what `judge` finds in the whole.
@@ -125,13 +133,21 @@ class Check(BaseModel):
 
     def find(self, passages: Sequence[Passage]) -> Judgement:
         """As `judge`, with the place of every hit: for kinds that can cut out what they find."""
+        if (sieve := self.sieve) is not None and sieve.lets_pass(passages):
+            return NOTHING
         spans: list[Span] = []
         for passage in passages:
+            if not self._may_hit(passage.text):
+                continue
             scanner = self.scanner(settled=True)
             hits = [*scanner.feed(passage.text).hits, *scanner.end().hits]
             spans += [Span(passage.path, *hit) for hit in dict.fromkeys(hits)]
         named = tuple(dict.fromkeys(span.category for span in spans))
         return Judgement(bool(spans), named, paths=tuple(dict.fromkeys(s.path for s in spans)), spans=tuple(spans))
+
+    def _may_hit(self, text: str) -> bool:
+        """Whether a text is worth looking for the places of hits: for kinds that can tell it faster."""
+        return True
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         """Local kinds: a pure function from passages to a judgement."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import re2
 from pydantic import PrivateAttr
 
-from gateway.checks.base import NOTHING, Check
+from gateway.checks.base import Check
 from gateway.checks.following import DECOY, LooksScanner, Patterns
 from gateway.checks.sieve import Sieve
 from gateway.checks.texts import MAY_BE_DISGUISED, looks
@@ -42,6 +42,10 @@ class Finding(Check):
         self._sieve = Sieve(self._patterns.together, hits, unless=MAY_BE_DISGUISED)
 
     @property
+    def sieve(self) -> Sieve | None:
+        return self._sieve_of(Finding)
+
+    @property
     def follows(self) -> bool:
         followable: bool = self._patterns.followable
         return followable
@@ -51,11 +55,6 @@ class Finding(Check):
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         return self.find(passages)
-
-    def find(self, passages: Sequence[Passage]) -> Judgement:
-        if self._sieve.lets_pass(passages):
-            return NOTHING
-        return super().find([passage for passage in passages if self._may_hit(passage.text)])
 
     def _may_hit(self, text: str) -> bool:
         """One pass over a text tells of most that there is nothing in it."""

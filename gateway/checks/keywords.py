@@ -76,6 +76,10 @@ class Keywords(Check):
             self._excuses = Automaton(excuses)
 
     @property
+    def sieve(self) -> Sieve | None:
+        return self._sieve_of(Keywords)
+
+    @property
     def follows(self) -> bool:
         return True
 
@@ -87,6 +91,9 @@ class Keywords(Check):
             return NOTHING
         hit = [passage for passage in passages if self._stands_in(passage.text)]
         return Judgement(bool(hit), ("keywords",) if hit else (), paths=paths(hit))
+
+    def _may_hit(self, text: str) -> bool:
+        return self._any is None or bool(self._any.Match(unspaced(text)))
 
     def _stands_in(self, text: str) -> bool:
         flat = unspaced(text)

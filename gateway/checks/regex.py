@@ -53,6 +53,10 @@ class Regex(Check):
         return self
 
     @property
+    def sieve(self) -> Sieve | None:
+        return self._sieve_of(Regex)
+
+    @property
     def follows(self) -> bool:
         followable: bool = self._followed.followable
         return followable
@@ -71,6 +75,9 @@ class Regex(Check):
                 found |= here
                 hit.append(passage)
         return Judgement(bool(hit), tuple(self._names[n] for n in sorted(found)), paths=paths(hit))
+
+    def _may_hit(self, text: str) -> bool:
+        return any(map(self._matches, looks(text)))
 
     def _matches(self, text: str) -> Sequence[int]:
         return self._set.Match(text.encode("utf-8", "replace")) or ()  # None where nothing matches

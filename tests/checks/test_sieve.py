@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from gateway.checks import sieve as sieve_
 from gateway.checks import texts as texts_
-from gateway.checks.base import Check
 from gateway.checks.keywords import Keywords
 from gateway.checks.pii import Pii
 from gateway.checks.regex import Regex
@@ -15,7 +14,7 @@ from gateway.checks.secrets import Secrets
 from gateway.checks.sieve import CommonSieve, Sieve, looks_at_ends
 from gateway.checks.texts import folded
 from gateway.checks.urls import Urls
-from gateway.core.terms import Passage, Place
+from gateway.core.terms import Judgement, Passage, Place
 from tests.checks.test_finding import PIECES
 
 # Patterns that ask where a text begins or ends, each with a text in which it matches.
@@ -49,6 +48,16 @@ SHORT = st.text("abA-\n $^éａ東\u200b…", max_size=6)
 
 def said(texts):
     return [Passage(f"messages[{number}].content", Place.USER, text) for number, text in enumerate(texts)]
+
+
+def scanned(check, passages):
+    """Every hit, by a scanner that is given each text whole."""
+    spans = []
+    for passage in passages:
+        scanner = check.scanner(settled=True)
+        hits = [*scanner.feed(passage.text).hits, *scanner.end().hits]
+        spans += [(passage.path, *hit) for hit in dict.fromkeys(hits)]
+    return tuple(spans)
 
 
 def sieve(patterns):
@@ -87,8 +96,9 @@ words = st.lists(st.text("ab .ß", min_size=1, max_size=3).filter(str.strip), mi
 def test_keywords_find_in_many_texts_what_they_find_in_each(words, texts):
     hit = [text for text in texts if any(folded(word) in folded(text) for word in words)]
     passages = said(texts)
-    judged = Keywords(words=words).judge(passages)
-    assert judged.paths == tuple(one.path for one in passages if one.text in hit)
+    check = Keywords(words=words)
+    paths = tuple(one.path for one in passages if one.text in hit)
+    assert check.judge(passages).paths == check.find(passages).paths == paths
 
 
 PATTERNED = [Secrets(), Pii(), Urls(allow=["good.example"])]
@@ -97,7 +107,7 @@ PATTERNED = [Secrets(), Pii(), Urls(allow=["good.example"])]
 @given(st.sampled_from(PATTERNED), st.lists(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=4))
 def test_a_kind_with_patterns_finds_in_many_texts_what_it_finds_in_each(check, texts):
     passages = said(texts)
-    assert check.find(passages).spans == Check.find(check, passages).spans
+    assert check.find(passages).spans == scanned(check, passages)
 
 
 @given(st.sampled_from([*ENDS, *ANYWHERE]), st.lists(SHORT, max_size=4))
@@ -105,7 +115,9 @@ def test_a_regex_finds_in_many_texts_what_it_finds_in_each(pattern, texts):
     if re2.search(pattern, "") is None:
         passages = said(texts)
         each = [one.path for one in passages if any(re2.search(pattern, look) for look in texts_.looks(one.text))]
-        assert Regex(patterns={"p": pattern}, case_sensitive=True).judge(passages).paths == tuple(each)
+        check = Regex(patterns={"p": pattern}, case_sensitive=True)
+        assert check.judge(passages).paths == tuple(each)
+        assert check.find(passages).spans == scanned(check, passages)
 
 
 TOGETHER = {
@@ -135,6 +147,17 @@ def test_a_check_whose_patterns_ask_for_ends_is_in_no_common_sieve():
     assert COMMON.silent(said(["é"])) == COMMON.names - {"words"}  # folded it holds an e
     assert COMMON.silent(said(["東京"])) == COMMON.names
     assert COMMON.silent(said(["…"])) == set()
+
+
+def test_a_kind_that_extends_another_and_judges_in_its_own_way_has_no_sieve():
+    class Stricter(Keywords):
+        use: str = "stricter"
+
+        def judge(self, passages):
+            return Judgement(hit=True)
+
+    assert Keywords(words=["a"]).sieve is not None
+    assert Stricter(words=["a"]).sieve is None
 
 
 def test_too_many_patterns_for_one_pass_are_asked_by_each_check(monkeypatch):
