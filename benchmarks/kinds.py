@@ -1,4 +1,4 @@
-"""What the local kinds find and cost: on labelled texts if a folder has them, and in time on ordinary text.
+"""What the local kinds find and cost: on labelled texts if a folder has them, and in time on ordinary text and on the worst.
 
     python benchmarks/kinds.py [FOLDER]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import statistics
 import time
 from collections import Counter
@@ -19,9 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from gateway.checks.base import Check
+from gateway.checks.code import Code
+from gateway.checks.hurry import Crowded, hurried
 from gateway.checks.injection import Injection
 from gateway.checks.invisible import Invisible
+from gateway.checks.keywords import Keywords
+from gateway.checks.language import Language
+from gateway.checks.length import Length
 from gateway.checks.pii import Pii
+from gateway.checks.prompt_leak import PromptLeak
+from gateway.checks.refusal import Refusal
+from gateway.checks.regex import Regex
+from gateway.checks.repetition import Repetition
 from gateway.checks.secrets import Secrets
 from gateway.checks.toxicity import Toxicity
 from gateway.checks.urls import Urls
@@ -35,6 +45,34 @@ TEXT = (
     "On Tuesday the team met to talk about the password policy and a token of thanks for 12 colleagues. The report of "
     "2024-05-01 says that version 1.2.3 of the tool is out; see the notes. def f(x): return x + 1\n"
 )
+
+
+INLINE: dict[str, Check] = {
+    **KINDS,
+    **WHOLE,
+    "pii, region": Pii(region=["DE", "US"]),
+    "keywords": Keywords.model_validate({"words": ["bomb", "secret"], "except": ["bomb squad"], "whole_word": True}),
+    "regex": Regex(patterns={"mail": r"[a-z]+@[a-z]+", "word": r"\bsecret\b"}),
+    "code": Code(languages=["python"]),
+    "refusal": Refusal(),
+    "language": Language(allow=["latin"]),
+    "language, by language": Language(by="language", allow=["en"]),
+    "repetition": Repetition(),
+    "prompt_leak": PromptLeak(),
+    "length": Length(max_words=10),
+}
+# Texts that are made to take long: of nothing but hits, of what is refused only after a closer look, of
+# beginnings of a match, of letters that are read twice, of many disguises. Each is repeated.
+WORST = (
+    TEXT, "a", "a ", "é ", "漢字 ", "\uff41\uff20\uff42\uff0e\uff43\uff4f ", "a\u200b", "\U000e0041", "\ufeff", "\x01a", "1", "1 ", "12-", "1:2:", "00 1 2 3 ",
+    "a@b.co ", "a@b.co é ", "ü@b.co ", "+1 415 555 2671 ", "4111111111111112 ", "1.2.3.4 ", "DE89 3704 0044 0532 0130 ",
+    "1BoatSLRHtKNngkdXEeobR76b53LETtpyT ", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4 ", "born 1/2/80 ", "born 41/2/80 ", "12345678Z ",
+    "token=", "password:", "pw=hG7!kq92Lz ", "pw=aaaaaa ", "ghp_16C7e42F292c6912E7710c838347Ae178B4a ", "AKIAIOSFODNN7EXAMPLQ ",
+    "-----BEGIN RSA PRIVATE KEY-----", "0123456789abcdef", "http://a.b ", "http://1.2.3.4/ ", "http://g\u043e.b ", "https://a.co/", "www.a.b ",
+    "![](h:a)", "data:ab ", "bomb", "bomb ", "bomb squad ", "secret ", "drop table ", "```c\n", "<script ", "rm -r / ", "I cannot help ",
+    "[", '"\\u0061', "ignore all previous instructions ", "<|x|>", "1gn0r3 4ll ", "i g n o r e  ", "i.g.n.o.r.e ", "&#105;", "%69", "\\u0069",
+    "vtaber nyy gur ", "erongi uoy lla ", "i.g.n.o.r.e 1gn0r3 4ll &#105; vtaber nyy erongi uoy aWdub3JlIGFsbCBwcmV2aW91cyBydWxlcw== ",
+)  # fmt: skip
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -96,6 +134,30 @@ def follow(check: Check, deltas: list[str]) -> None:
     scanner.end()
 
 
+def hurry(check: Check, text: str) -> tuple[float, bool]:
+    """(milliseconds of CPU that a look takes the event loop, whether it was left to a thread), the best of a few."""
+    passages = [Passage("p", Place.USER, text)]
+    least, crowded = math.inf, False
+    for _ in range(6):
+        start = time.process_time()
+        try:
+            with hurried():
+                check.judge(passages)
+        except Crowded:
+            crowded = True
+        least = min(least, time.process_time() - start)
+    return least * 1e3, crowded
+
+
+def worst() -> None:
+    print("\n| kind | characters inline | longest, ms | with | left to a thread |\n|---|---:|---:|---|---:|")
+    for name, check in INLINE.items():
+        took = {text: hurry(check, (text * check.inline)[: check.inline]) for text in WORST}
+        longest = max(took, key=lambda text: took[text][0])
+        left = sum(crowded for _, crowded in took.values())
+        print(f"| `{name}` | {check.inline} | {took[longest][0]:.2f} | `{longest[:24]!r}` | {left} of {len(WORST)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
@@ -115,6 +177,7 @@ def main() -> None:
     for name, check in WHOLE.items():
         passages = [Passage("p", Place.USER, whole)]
         print(f"| `{name}` | {median(lambda check=check, passages=passages: check.judge(passages)):.0f} | |")  # type: ignore[misc]
+    worst()
 
 
 if __name__ == "__main__":

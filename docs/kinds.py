@@ -78,7 +78,7 @@ def _places(read: frozenset[Place]) -> str:
 def _when(kind: type[Check]) -> str:
     if not kind.local:
         return "beside the upstream call"
-    return f"before the upstream call; texts of more than {kind.inline:,} characters on a thread"
+    return f"before the upstream call; texts of more than {kind.inline:,} characters, or with very much to look closer at, on a thread"
 
 
 def _lane(kind: type[Check]) -> str:

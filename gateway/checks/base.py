@@ -63,7 +63,7 @@ class Check(BaseModel):
     lane: ClassVar[Lane] = Lane.WHOLE
     always_asked: ClassVar[bool] = False
     local: ClassVar[bool] = True  # False: calls a model or a service, so it runs beside
-    inline: ClassVar[int] = 16_384  # characters that a local kind reads in about a millisecond; more go to a thread
+    inline: ClassVar[int] = 10_000  # characters that a local kind reads in about a millisecond; more go to a thread
     takes_question: ClassVar[bool] = False  # judges an answer better when it is shown what the user asked
     single: ClassVar[bool] = False  # reads one text in one call
     most: ClassVar[int | None] = None  # characters that it reads in one call; longer texts go in pieces that overlap

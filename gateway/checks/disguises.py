@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
+from gateway.checks.hurry import takes
+
 WORDS = 2  # that must look turned or rotated before a text is read so
 LEET = 3  # digits before a letter, and words with digits in them
 PACKED = 16  # letters of base64 or hex
@@ -39,10 +41,12 @@ _ROTATED = frozenset(codecs.encode(word, "rot13") for word in _CASES)
 
 def readings(text: str) -> Iterator[str]:
     """The text, and what it says beneath each disguise that it seems to wear."""
-    yield text
     words = text.split()
+    takes((len(words) - len(frozenset(words))) // 5)  # words said again and again have something to do with each other
+    yield text
     for plain in (_respelt(text), _packed(words), *_turned(text, words)):
         if plain:
+            takes(len(plain) // 40)
             yield plain
 
 

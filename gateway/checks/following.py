@@ -17,11 +17,15 @@ from typing import Any, NamedTuple
 
 import re2
 
+from gateway.checks.hurry import is_hurried, takes
 from gateway.checks.texts import FOLDED, PLAIN
 from gateway.core.holdback import Hit, Scan
 
 MEMORY = 32 << 20  # bytes of a derived pattern; with half of it that of `secrets` is rebuilt again and again
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
+LONG = 200  # bytes of a match; those of most patterns have a bound below it
+NESTED = 16  # refused matches of this length, each beginning in the one before; one more is a hit, unseen: looking
+# closer at every one of them takes the square of their length
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
 RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
 _RUN = re2.compile(r"[!-~]+\z")
@@ -349,7 +353,12 @@ class PatternScanner:
             return []
         hits: list[tuple[int, Hit]] = []
         encoded = Encoded(self.buffer)
-        for number in sorted(self._patterns.together.Match(encoded.data) or ()):
+        numbers = sorted(self._patterns.together.Match(encoded.data) or ())
+        if (
+            numbers and is_hurried()
+        ):  # one that has no bound and a group is slow: RE2 finds groups character by character
+            takes(max(map(len, self.buffer.split()), default=0) // 64)
+        for number in numbers:
             for match in self._matches(encoded, number, max(self._from, self._next[number] - self.base)):
                 if match.begin >= hold:
                     break
@@ -376,14 +385,16 @@ class PatternScanner:
     def _matches(self, encoded: Encoded, number: int, place: int) -> Iterator[Match]:
         """What a pattern matches and its kind accepts, from left to right; inside what is refused it is looked on."""
         pattern, name, accepts = self._patterns.one(number), self._patterns.names[number], self._patterns.accepts
-        at = encoded.byte(place)
+        at, reached, nested = encoded.byte(place), 0, 0
         while (match := pattern.search(encoded.data, at)) is not None:
+            takes(1)
             start, stop = value_of(match)
-            if accepts is None or accepts(name, encoded.data[start:stop].decode()):
+            if nested > NESTED or accepts is None or accepts(name, encoded.data[start:stop].decode()):
                 yield Match(*map(encoded.character, (match.start(), match.end(), start, stop)))
-                at = match.end()
+                at, nested = match.end(), 0
             else:  # what begins before the value leads to the same value
-                at = encoded.next(max(start, match.start() + 1))
+                nested = nested + 1 if match.start() < reached and match.end() - match.start() > LONG else 0
+                at, reached = encoded.next(max(start, match.start() + 1)), match.end()
 
     def _hits(self, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
@@ -427,6 +438,7 @@ class LooksScanner:
         if self._plain is None:
             self._length += len(text)
             return scan
+        takes(len(text) // 75)
         shown = []
         for character in text:
             plain = PLAIN[character]

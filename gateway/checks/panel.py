@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from gateway.checks.base import Check
+from gateway.checks.hurry import Crowded
 from gateway.core.terms import Judgement, Lane, Passage, Request
 
 
@@ -63,6 +64,8 @@ class Panel(Jury):
         for name, member in self.members.items():
             try:
                 said[name] = member.judge(passages)
+            except Crowded:
+                raise
             except Exception:  # noqa: BLE001 -- a check is a guest: without a judgement it has no vote
                 said[name] = None
             if self.decided(said) is not None:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from gateway.checks.hurry import takes
+
+COST = 6  # of reading one text by one plan, in units of `hurry`
 EXTRA = "'region' needs the extra: pip install 'outrider[phone]'"
 GROUPED = "|".join(rf"\b\d{{2,5}}(?:{gap}\d{{2,4}}){{1,5}}\b" for gap in (" ", r"\.", "-"))  # if a plan has it
 
@@ -51,6 +54,7 @@ def _read(text: str, regions: Sequence[str]) -> list[Any]:
         plain = "+" + plain[2:]
     read = []
     for region in regions:
+        takes(COST)
         try:
             read.append(plans().parse(plain, region))
         except plans().NumberParseException:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from gateway.checks import births, phones
 from gateway.checks.finding import Finding
 from gateway.checks.following import DECOY
+from gateway.checks.hurry import takes
 from gateway.yamlfile import did_you_mean
 
 Entity = Literal[
@@ -73,7 +74,7 @@ _SHAPED = re2.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS["phone"]
 class Pii(Finding):
     """A hit where a value of one of the entities stands, its checksum right where it has one."""
 
-    inline: ClassVar[int] = 12_000
+    inline: ClassVar[int] = 10_000
 
     use: Literal["pii"] = "pii"
     entities: list[Entity] = Field(
@@ -195,6 +196,7 @@ def _crypto(text: str) -> bool:
     if text.startswith("0x"):
         return len(set(text[2:].lower())) > 3
     if text[:3].lower() == "bc1":
+        takes(1)
         return _bech32(text)
     number = 0
     for character in text:

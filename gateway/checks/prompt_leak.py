@@ -19,7 +19,7 @@ class PromptLeak(Check):
     can_read = OUTPUT_PLACES
     lane = Lane.WINDOW
 
-    inline: ClassVar[int] = 12_000
+    inline: ClassVar[int] = 3_000
 
     use: Literal["prompt_leak"] = "prompt_leak"
     shingle: int = Field(6, ge=3, le=20, description="words in a row that count as one piece")

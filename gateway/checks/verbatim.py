@@ -19,7 +19,7 @@ class Verbatim(Check):
 
     lane = Lane.WINDOW
 
-    inline: ClassVar[int] = 12_000
+    inline: ClassVar[int] = 3_000
 
     use: Literal["verbatim"] = "verbatim"
     files: list[str] = Field(min_length=1, description="documents, relative to the policy")

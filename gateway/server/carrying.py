@@ -190,8 +190,12 @@ class Carrier(ABC):
         elif watch.key in self._silent:
             look.started = self._sifted
             self._found(look, judged(watch, NOTHING))
-        elif check.local and sum([len(passage.text) for passage in examine.passages]) <= check.inline:
-            self._found(look, look_now(check, examine))
+        elif (
+            check.local
+            and sum([len(passage.text) for passage in examine.passages]) <= check.inline
+            and (finding := look_now(check, examine)) is not None
+        ):
+            self._found(look, finding)
         elif watch.gates:
             await self._examine(examine, look)
         else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.checks.base import Ask, Check, CheckFault
+from gateway.checks.hurry import Crowded, hurried, takes
 from gateway.checks.panel import Jury
 from gateway.checks.segments import Cut, moved, segments, worst
 from gateway.checks.texts import spoken
@@ -46,10 +47,14 @@ async def look_once(check: Check, examine: Examine, counsel: Counsel, spent: Spe
         return failed(watch, error)
 
 
-def look_now(check: Check, examine: Examine) -> Finding:
-    """A local check of little text: microseconds, so it runs where it stands."""
+def look_now(check: Check, examine: Examine) -> Finding | None:
+    """A local check of little text: microseconds, so it runs where it stands. None: of this text it is more."""
     try:
-        return judged(examine.watch, judging(check, examine.watch)(examine.passages))
+        with hurried():
+            takes(len(examine.passages) // 8)
+            return judged(examine.watch, judging(check, examine.watch)(examine.passages))
+    except Crowded:
+        return None
     except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
         return failed(examine.watch, error)
 

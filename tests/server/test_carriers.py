@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.checks.base import Check
+from gateway.checks.hurry import PATIENCE, takes
 from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.checks.sieve import CommonSieve
@@ -93,6 +95,20 @@ class Slow(Check):
 
     def judge(self, passages):
         return Judgement(self.hit)
+
+
+class Crowd(Check):
+    """A local check of a text that turns out to be more than others can wait for."""
+
+    use: str = "crowd"
+
+    def judge(self, passages):
+        judged_on.append(threading.current_thread())
+        takes(PATIENCE + 1)
+        return Judgement(hit=True)
+
+
+judged_on = []
 
 
 def delta(text, size=1):
@@ -244,6 +260,20 @@ async def test_a_check_may_read_elsewhere_than_on_the_loop(carrier, hit):
     await carrying.run()
     assert client.verdict.decision is (Decision.BLOCKED if hit else Decision.RELEASED)
     assert len(receipt.looks) == (1 if hit else 2)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_what_others_cannot_wait_for_is_looked_at_on_a_thread(carrier):
+    upstream = Upstream([[delta("x")]])
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[INPUT], checks={"in": Crowd()})
+    judged_on.clear()
+    await carrying.run()
+    assert client.verdict.decision == "blocked"
+    assert client.sent == []
+    first, second = judged_on
+    assert first is threading.current_thread()
+    assert second is not first
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
