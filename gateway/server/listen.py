@@ -199,6 +199,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if reloader is not None:  # before anybody is told that there is something to reload
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     listener = Listener(
         gateway.handle, head_timeout=settings.header_timeout, most=settings.max_connections, shed=gateway.shed
     )
@@ -223,10 +225,7 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             lag = group.create_task(watch_loop(gateway))
             line = group.create_task(siblings.run(gateway, stop.set)) if siblings is not None else None
-            reloading = None
-            if reloader is not None:
-                loop.add_signal_handler(signal.SIGHUP, reloader.ask)
-                reloading = group.create_task(reloader.run(gateway))
+            reloading = group.create_task(reloader.run(gateway)) if reloader is not None else None
             await stop.wait()
             lag.cancel()
             if reloading is not None:

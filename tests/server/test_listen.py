@@ -1,8 +1,17 @@
-"""Which bytes are one whole request, so that nothing of another can be swallowed with it."""
+"""Which bytes are one whole request, so that nothing of another can be swallowed with it; which signals are heard when."""
+
+import os
+import signal
 
 import pytest
 
-from gateway.server.listen import is_whole
+from gateway.config.model import House
+from gateway.policy.model import PolicySet
+from gateway.server.app import Gateway
+from gateway.server.listen import is_whole, serve
+from gateway.server.reload import Reloader
+from gateway.settings import Settings
+from tests.end_to_end.process import free_port
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 
@@ -36,3 +45,17 @@ def test_a_plain_request_is_whole():
 )
 def test_everything_else_goes_to_the_parser(data):
     assert not is_whole(data)
+
+
+async def test_who_is_told_that_it_serves_may_ask_for_new_policies_at_once():
+    """A SIGHUP that nobody has asked for yet would end the process."""
+    heard = []
+
+    def started():
+        heard.append(signal.getsignal(signal.SIGHUP))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    house = House.model_validate({"upstreams": {"up": {"scripted": []}}})
+    gateway = Gateway(Settings(port=free_port(), admin_port=0), house, PolicySet(()), {}, keep=lambda _: None)
+    await serve(gateway, started, Reloader(lambda: PolicySet(()), ()))
+    assert heard != [signal.SIG_DFL]
