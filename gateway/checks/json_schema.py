@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.schemas import Schema
 from gateway.checks.texts import paths, spoken
 from gateway.core.terms import Document, Judgement, Passage, Place, Request
 
@@ -50,7 +50,7 @@ class JsonSchema(Check):
             except ValueError:
                 raise ValueError("the file is no JSON") from None
         if isinstance(schema, dict):
-            self._validator = validator(schema)
+            self._validator = Schema(schema)
         return self
 
     def bound(self, request: Request) -> Check:
@@ -63,7 +63,7 @@ class JsonSchema(Check):
         made._validator = None  # noqa: SLF001
         if schema:
             try:
-                made._validator = validator(schema)  # noqa: SLF001
+                made._validator = Schema(schema)  # noqa: SLF001
             except ValueError:
                 made._validator = None  # noqa: SLF001 -- the upstream will say what is wrong with it
         return made
@@ -84,19 +84,9 @@ class JsonSchema(Check):
             document = json.loads(text)
         except (ValueError, RecursionError):
             return "not_json"
-        if self._validator is not None and not self._validator.is_valid(document):
+        if self._validator is not None and not self._validator.is_valid(document, len(text)):
             return "not_as_schema"
         return None
-
-
-def validator(schema: dict[str, Any]) -> Any:
-    """What validates against a schema, without ever fetching another. Raises ValueError for one that is none."""
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ValueError(f"is no JSON Schema: {error.message[:200]}") from None
-    return kind(schema)
 
 
 def declared(document: Document) -> dict[str, Any] | None:

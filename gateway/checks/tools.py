@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.answered import orphans
 from gateway.checks.base import Check
-from gateway.checks.json_schema import validator
+from gateway.checks.schemas import Schema
 from gateway.checks.texts import paths
 from gateway.core.terms import Document, Judgement, Passage, Place, Request
 
@@ -103,7 +103,7 @@ class Tools(Check):
             arguments = json.loads(given.text or "{}")
         except (ValueError, RecursionError):
             arguments = None
-        if self._declared is not None and tool in self._declared and not self._is_as_declared(tool, arguments):
+        if self._declared is not None and tool in self._declared and not self._is_as_declared(tool, arguments, given):
             yield "arguments_not_as_declared", given
         if self._is_denied(tool, arguments, given.text):
             yield "arguments_denied", given
@@ -113,8 +113,8 @@ class Tools(Check):
             return False
         return self.allow is None or any(fnmatchcase(tool, pattern) for pattern in self.allow)
 
-    def _is_as_declared(self, tool: str, arguments: Any) -> bool:
-        return isinstance(arguments, dict) and bool(self._declared[tool].is_valid(arguments))
+    def _is_as_declared(self, tool: str, arguments: Any, given: Passage) -> bool:
+        return isinstance(arguments, dict) and bool(self._declared[tool].is_valid(arguments, len(given.text)))
 
     def _is_denied(self, tool: str, arguments: Any, text: str) -> bool:
         for pattern, conditions in self._patterns.items():
@@ -136,7 +136,7 @@ def _schemas(document: Document) -> Iterator[tuple[str, Any]]:
         name, parameters = function.get("name"), function.get("parameters")
         if isinstance(name, str):
             try:
-                yield name, validator(parameters if isinstance(parameters, dict) else {})
+                yield name, Schema(parameters if isinstance(parameters, dict) else {})
             except ValueError:
                 continue
 
