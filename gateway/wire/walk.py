@@ -64,11 +64,12 @@ def leaves(
     `document` may be a part of one: then `base` leads to it, and `holder` holds it as `key`.
     """
     stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)]
+    if isinstance(document, str) and not _says(name_of(base), document):
+        return
     while stack:
         steps, node, holder, key = stack.pop()
         if isinstance(node, str):
-            if node and not _is_protocol(steps, node):
-                yield Leaf(steps, node, holder, key)
+            yield Leaf(steps, node, holder, key)
             continue
         members: Iterable[tuple[Any, Any]] = ()
         if named := isinstance(node, dict):
@@ -83,11 +84,14 @@ def leaves(
         for at, value in members:
             if type(value) in SCALARS:
                 continue
+            said = isinstance(value, str)
+            if said and not _says(at if named else name_of(steps), value):
+                continue
             below = (*steps, at if named else step(steps, at, value))
-            if inner or not isinstance(value, str):
-                inner.append((below, value, node, at))
-            elif value and not _is_protocol(below, value):
+            if said and not inner:
                 yield Leaf(below, value, node, at)
+            else:
+                inner.append((below, value, node, at))
         stack += reversed(inner)
 
 
@@ -99,8 +103,9 @@ def name_of(steps: Steps) -> str:
     return ""
 
 
-def _is_protocol(steps: Steps, text: str) -> bool:
-    return len(text) <= LONGEST_WORD and text in VOCABULARY and name_of(steps) in ENUMS
+def _says(name: str, text: str) -> bool:
+    """Whether a string says anything: it is not empty, and no word of the protocol under a key for such words."""
+    return text != "" and not (len(text) <= LONGEST_WORD and text in VOCABULARY and name in ENUMS)
 
 
 def _from_bytes(numbers: list[Any]) -> str:
