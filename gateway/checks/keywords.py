@@ -18,7 +18,7 @@ from gateway.checks.sieve import NOT_ASCII, Sieve
 from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
 
-MOST_AT_ONCE = 200  # words for which RE2's set is sure to have room
+MOST_AT_ONCE = 200  # words for which RE2's set is worth its while
 _SPACE = r"[\s\x0b\x1c-\x1f\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"  # as str.split
 _PLAIN_SPACE = r"[\s\x0b\x1c-\x1f]+"  # the same in ASCII
 
@@ -66,8 +66,8 @@ class Keywords(Check):
             lines = Path(name).read_text(encoding="utf-8").splitlines()
             listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
-        if len(listed) <= MOST_AT_ONCE:
-            self._any = _set_of(listed)
+        self._any = _set_of(listed) if len(listed) <= MOST_AT_ONCE else None
+        if self._any is not None:
             plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
             unless = MAY_HOLD_ASCII if all(map(str.isascii, listed)) else NOT_ASCII
             self._sieve = Sieve(self._any, plain, case_sensitive=False, unless=unless)
@@ -109,14 +109,18 @@ class Keywords(Check):
 
 
 def _set_of(words: list[str]) -> Any:
-    """Says "no" of a text as it is, if it is ASCII, and of any text that is folded."""
+    """Says "no" of a text as it is, if it is ASCII, and of any text that is folded. None: they are too long for it."""
     options = re2.Options()
+    options.log_errors = False
     options.case_sensitive = False
     together = re2.Set.SearchSet(options)
     for word in words:
         if word:
             together.Add(_SPACE.join(map(re2.escape, word.split())))
-    together.Compile()
+    try:
+        together.Compile()
+    except re2.error:
+        return None
     return together
 
 

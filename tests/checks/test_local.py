@@ -73,6 +73,13 @@ def test_more_keywords_than_the_fast_no_has_room_for():
     assert not Keywords(words=words).judge(says("a word5001x")).hit
 
 
+def test_keywords_that_are_too_long_for_the_fast_no():
+    """Whole paragraphs: RE2 has no room for so much at once."""
+    words = [f"{number} {'so much text that it is a paragraph ' * 40}end" for number in range(150)]
+    assert Keywords(words=words).judge(says(f"It says: {words[77].upper()}.")).hit
+    assert not Keywords(words=words).judge(says(words[77][:-1])).hit
+
+
 def test_keywords_from_a_file_beside_the_policy(tmp_path):
     (tmp_path / "words.txt").write_text("# list\nbomb\n\nfuse # not a comment\n")
     check = Keywords.model_validate({"files": ["words.txt"]}, context={"folder": tmp_path})
@@ -120,6 +127,11 @@ def test_regex_names_what_matched():
 def test_a_pattern_that_cannot_act_is_refused(pattern, said):
     with pytest.raises(ValidationError, match=said):
         Regex(patterns={"p": pattern})
+
+
+def test_patterns_that_need_too_much_memory_together_are_refused():
+    with pytest.raises(ValidationError, match="16 MiB"):
+        Regex(patterns={f"p{number}": rf"{number}.{{900}}\pL{{80}}" for number in range(60)})
 
 
 @given(st.text(alphabet=st.characters()))
