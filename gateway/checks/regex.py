@@ -47,7 +47,9 @@ class Regex(Check):
         try:
             together.Compile()
         except re2.error:
-            raise ValueError(f"the patterns together need more than the {MEMORY >> 20} MiB that RE2 has for them") from None
+            raise ValueError(
+                f"the patterns together need more than the {MEMORY >> 20} MiB that RE2 has for them"
+            ) from None
         self._names, self._set = tuple(self.patterns), together
         self._sieve = Sieve(
             together, [*self.patterns.values()], case_sensitive=self.case_sensitive, unless=MAY_BE_DISGUISED

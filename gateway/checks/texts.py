@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.core.terms import Passage, Place
 
@@ -25,27 +25,37 @@ _LOOKALIKES = str.maketrans(
 )
 
 
-class _Plain(dict[str, str]):
-    """A character's compatibility form; nothing for an invisible one."""
+MOST_KEPT = 100_000  # characters: more than all living languages have, a tenth of what somebody could send
+
+
+class Forms(dict[str, str]):
+    """What each character becomes, kept once it was met; whoever sends all that there are does not fill the memory."""
+
+    def __init__(self, form: Callable[[str], str]) -> None:
+        self._form = form
 
     def __missing__(self, character: str) -> str:
-        plain = self[character] = _INVISIBLE.sub("", unicodedata.normalize("NFKC", character))
-        return plain
+        if len(self) >= MOST_KEPT:
+            self.clear()
+        form = self[character] = self._form(character)
+        return form
 
 
-class _Folded(dict[str, str]):
+def _plain_form(character: str) -> str:
+    """A character's compatibility form; nothing for an invisible one."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", character))
+
+
+def _folded_form(character: str) -> str:
     """A character without case, decomposed so that an accent counts the same in each of its spellings, in Latin
     where it looks Latin.
     """
-
-    def __missing__(self, character: str) -> str:
-        apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-        folded = self[character] = _INVISIBLE.sub("", apart).translate(_LOOKALIKES)
-        return folded
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    return _INVISIBLE.sub("", apart).translate(_LOOKALIKES)
 
 
-PLAIN = _Plain()
-FOLDED = _Folded()
+PLAIN = Forms(_plain_form)
+FOLDED = Forms(_folded_form)
 
 # Characters beside ASCII that are their own plain form: of the scripts that are written most; others may be as well.
 OWN_PLAIN = (

@@ -31,8 +31,7 @@ log = structlog.get_logger()
 
 MOST_PARTS = 100  # paths that a receipt names for each look
 FEW_PARTS = 8  # most looks read so few, and the same ones
-MOST_KNOWN = 1024  # of them that are kept
-_KNOWN_PARTS: dict[tuple[str, ...], tuple[str, ...]] = {}
+LONGEST_KNOWN = 400  # characters of paths that are kept: longer ones are made of keys that somebody made up
 _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
 ACTIONS = tuple(action.name.lower() for action in Action)  # in the order of the lattice
@@ -347,22 +346,28 @@ class Receipt:
         return f"checks;dur={_ms(_length(checks))}, upstream;dur={_ms(_length(calls))}, hidden;dur={_ms(hidden)}"
 
 
-@lru_cache(4096)
 def safe_path(path: str) -> str:
     """A path without the keys that a client or a model made up: those are text."""
+    return _safe(path) if len(path) <= LONGEST_KNOWN else _safe.__wrapped__(path)
+
+
+@lru_cache(4096)
+def _safe(path: str) -> str:
     return _STEP.sub(lambda step: step[0] if step[0][0] in "[<" or step[0] in KEYS else "*", path)
 
 
 def _parts(paths: Sequence[str]) -> tuple[str, ...]:
     """Paths as a receipt tells them: each once, in order, the first of many."""
-    told = _KNOWN_PARTS.get(tuple(paths)) if len(paths) <= FEW_PARTS else None
-    if told is None:
-        told = tuple(dict.fromkeys(safe_path(path) for path in paths))
-        if (more := len(told) - MOST_PARTS) > 0:
-            told = (*told[:MOST_PARTS], f"and {more} more")
-        if len(paths) <= FEW_PARTS and len(_KNOWN_PARTS) < MOST_KNOWN:
-            _KNOWN_PARTS[tuple(paths)] = told
-    return told
+    paths = tuple(paths)
+    usual = len(paths) <= FEW_PARTS and sum(map(len, paths)) <= LONGEST_KNOWN
+    return _told(paths) if usual else _told.__wrapped__(paths)
+
+
+@lru_cache(1024)
+def _told(paths: tuple[str, ...]) -> tuple[str, ...]:
+    told = tuple(dict.fromkeys(safe_path(path) for path in paths))
+    more = len(told) - MOST_PARTS
+    return told if more <= 0 else (*told[:MOST_PARTS], f"and {more} more")
 
 
 def write_receipt(receipt: Receipt) -> None:

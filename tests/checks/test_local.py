@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.checks import KINDS
+from gateway.checks import KINDS, texts
 from gateway.checks.keywords import Keywords
 from gateway.checks.length import Length
 from gateway.checks.regex import Regex
@@ -100,6 +100,13 @@ def test_keywords_that_cannot_act_are_refused(settings):
 def test_a_planted_keyword_is_always_found(before, after):
     assert Keywords(words=["xq7zz"]).judge(says(before + "XQ7ZZ" + after)).hit
     assert Keywords(words=["xq7zz"], whole_word=True).judge(says(f"{before} xq7zz {after}")).hit
+
+
+def test_whoever_sends_every_character_there_is_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(texts, "MOST_KEPT", 100)
+    forms = texts.Forms(str.upper)
+    assert "".join(forms[character] for character in map(chr, range(1000))) == "".join(map(chr, range(1000))).upper()
+    assert len(forms) <= 100
 
 
 # --- regex ------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""The receipt: what overlapped, what is told to the client, when it is written."""
+"""The receipt: what overlapped, what is told to the client, when it is written, what of it is kept."""
+
+import tracemalloc
 
 from gateway.core.terms import Examine, Finding, Judgement, Outcome, Passage, Place
 from gateway.server.record import Receipt, new_id
@@ -46,3 +48,17 @@ def test_it_is_written_once_when_the_last_late_look_is_over():
 
 def test_ids_are_unique():
     assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_nothing_is_kept_of_keys_that_a_client_made_up():
+    """Each may be as long as a body."""
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            receipt = Receipt()
+            key = str(number) + "k" * 1_000_000
+            receipt.look(Examine(watch("a"), (Passage(f"metadata.{key}.x", Place.OTHER_INPUT, "x"),)))
+            assert receipt.lines()["checks"][0]["read"] == ["metadata.*.x"]
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+    finally:
+        tracemalloc.stop()
