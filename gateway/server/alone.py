@@ -18,13 +18,14 @@ Batches = AsyncGenerator[Sequence[Delta], None]
 class Alone(Carrier):
     """One request whose gating checks are all local."""
 
+    _deadline: asyncio.Timeout
     _call: Call | None = None  # to be asked
     _batches: Batches | None = None  # what comes of it
 
     async def run(self) -> None:
         try:
             try:
-                async with asyncio.timeout(self._within):
+                async with asyncio.timeout(self._within) as self._deadline:
                     await self._go()
             except TimeoutError:
                 await self._on(Elapsed())
@@ -79,6 +80,8 @@ class Alone(Carrier):
         while True:
             if not self._exchange.closed and not self._fits():
                 effects += self._exchange.take(Overfull())
+            if self._exchange.closed and not self._deadline.expired():
+                self._deadline.reschedule(None)  # what is decided is told to its end
             events = await self._carry_out(effects)
             if not events:
                 return

@@ -44,10 +44,12 @@ class Reaching:
     """Around every write: a client that is gone, or reads nothing for too long, is `ClientGone`."""
 
     def __init__(self, http: web.BaseRequest, size: int) -> None:
-        """`size`: bytes that are written, more or less; what the socket surely takes needs no timer."""
+        """`size`: bytes that are written, more or less; what surely need not wait needs no timer."""
+        self._http = http
         transport = http.transport
         taken = transport is not None and transport.get_write_buffer_size() + size < AT_ONCE
-        self._limit = None if taken else asyncio.timeout(STALLED)
+        waits = http.protocol.writing_paused  # for the client to read nearly all of what was written before
+        self._limit = None if taken and not waits else asyncio.timeout(STALLED)
 
     async def __aenter__(self) -> None:
         if self._limit is not None:
@@ -60,6 +62,7 @@ class Reaching:
             try:
                 await self._limit.__aexit__(kind, error, trace)
             except TimeoutError:
+                cut(self._http)  # or the server would write the rest once more, and wait without end
                 raise ClientGone from error
         if isinstance(error, (ConnectionError, ClientConnectionResetError, TimeoutError)):
             raise ClientGone from error

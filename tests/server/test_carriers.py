@@ -55,10 +55,10 @@ class Upstream:
 
 
 class Client:
-    """Takes what is sent; gone after so many writes."""
+    """Takes what is sent; gone after so many writes. It takes so many seconds until it has the last of it."""
 
-    def __init__(self, told, stays=math.inf):
-        self.told, self.stays = told, stays
+    def __init__(self, told, stays=math.inf, slow=0.0):
+        self.told, self.stays, self.slow = told, stays, slow
         self.sent, self.verdict, self.streaming = [], None, False
 
     def send(self, delta, changes=()):
@@ -74,7 +74,7 @@ class Client:
         self._write()
 
     async def close(self, verdict):
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.slow)
         self.verdict = verdict
         self.told.append(f"told {verdict.decision}")
         if verdict.decision is not Decision.LEFT:
@@ -206,6 +206,17 @@ async def test_the_whole_has_a_deadline(carrier):
     assert client.verdict.fault.code == "timeout"
     assert upstream.closed.is_set()
     assert receipt.decision == "failed"
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("end", [None, 60.0])
+async def test_what_is_decided_before_the_deadline_is_told_after_it(carrier, end):
+    upstream = Upstream([[delta("a swordfish")]] if end else [[delta("x")]], end)
+    client = Client(upstream.told, slow=0.2)
+    carrying, receipt = made(carrier, upstream, client, watches=[EXACT], within=0.05)
+    await carrying.run()
+    assert upstream.told == ["upstream closed", f"told {receipt.decision}"]
+    assert client.verdict.decision is (Decision.BLOCKED if end else Decision.RELEASED)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -1,0 +1,78 @@
+"""Clients that do not read: every write has its limit, and what they were told in part ends visibly."""
+
+import asyncio
+import json
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.config.model import House
+from gateway.core.terms import Delta, Piece, Place
+from gateway.policy.model import PolicySet
+from gateway.server import release
+from gateway.server.app import Gateway
+from gateway.server.release import ClientGone, Reaching
+from gateway.settings import Settings
+
+HOUSE = House.model_validate({"upstreams": {"up": {"scripted": []}}, "default_upstream": "up"})
+LARGE = 20_000_000  # bytes: more than the sockets of both sides take
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(release, "STALLED", 0.2)
+
+
+class Wordy:
+    """Says one large text, plain or in a stream."""
+
+    async def answer(self, call, headers, record, pulse):
+        said = {"content": "x" * LARGE}
+        frame = {"choices": [{"index": 0, "delta" if call.stream else "message": said, "finish_reason": "stop"}]}
+        yield [Delta(frame, (Piece("c", Place.CONTENT, said["content"]),), LARGE)]
+
+
+def read_all(sock):
+    """To the end of the connection, however it ends: how many bytes came."""
+    size = 0
+    try:
+        while data := sock.recv(1_000_000):
+            size += len(data)
+    except ConnectionError:
+        pass
+    return size
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_reads_nothing_is_cut(stream, impatient, aiohttp_raw_server):
+    receipts = []
+    gateway = Gateway(Settings(), HOUSE, PolicySet(()), {"up": Wordy()}, keep=receipts.append)
+    server = await aiohttp_raw_server(gateway.handle)
+    body = json.dumps({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "x"}]}).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    with socket.create_connection((server.host, server.port)) as sock:
+        sock.sendall(head % len(body) + body)
+        async with asyncio.timeout(5):
+            while not receipts:
+                await asyncio.sleep(0.01)
+            assert await asyncio.to_thread(read_all, sock) < LARGE
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_write_that_waits_for_the_client_has_a_limit_however_small_it_is(paused, impatient):
+    """The connection was full; by now the client has read some of it, and then no more."""
+    transport = SimpleNamespace(get_write_buffer_size=lambda: 20_000, abort=lambda: None)
+    http = SimpleNamespace(transport=transport, protocol=SimpleNamespace(writing_paused=paused))
+
+    async def write():
+        async with Reaching(http, 10):
+            await asyncio.sleep(0.4)
+
+    if paused:
+        with pytest.raises(ClientGone):
+            await write()
+    else:
+        await write()
