@@ -1,33 +1,40 @@
 """Trains the built-in classifiers: python tools/classifier.py injection|toxicity FOLDER
 
 FOLDER holds labelled texts, `injection.jsonl.gz` and `toxicity.jsonl.gz`: lines of {"text", "positive", "source"}.
-Needs numpy and scipy. Prints how the model does on sources that it was not trained on, then trains on all and
-writes `gateway/checks/data/NAME.json`. The same folder gives the same file.
+Needs numpy, scipy and scikit-learn. Prints how the model does on sources that it was not trained on and on texts that
+it was not trained on, then trains on all and writes `gateway/checks/data/NAME.json` and `NAME.table`. The same folder
+gives the same files.
 
-The model is a logistic regression over the features of `gateway.checks.concepts`. A feature may only speak for an
-attack, apart from a few that say "this is a quotation or a question about it": so nothing that stands
-beside an attack can hide it. Of a positive text only its worst window counts, of a negative one its three worst.
+The model is the sum of two. What carries over is a logistic regression over the features of `gateway.checks.concepts`.
+A feature may only speak for an attack, apart from a few that say "this is a quotation or a question about it": so
+nothing that stands beside an attack can hide it. Of a positive text only its worst window counts, of a negative one
+its three worst. What knows the kinds that it has seen is one over hashed words, pairs of words and features
+(`gateway.checks.memory`); it too may only speak for an attack, and only so much.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import yaml
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
 
-from gateway.checks.concepts import QUOTED, Lexicon
+from gateway.checks.concepts import BLOCK, QUOTED, Lexicon, fold, windows
 from gateway.checks.disguises import readings
+from gateway.checks.memory import MIDDLE, Memory
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "gateway" / "checks" / "data"
@@ -36,6 +43,11 @@ ROUNDS = 3  # of choosing the worst windows again
 WORST = 3  # windows of a negative text
 LOWEST = -0.7  # the weight of a feature that may speak against an attack
 SMALL = 0.01  # weights below are left out
+SLOTS = 2**18  # of the memory
+WRITTEN = "written"  # our own texts; their attacks are all different, so they are no kind to remember
+PARTS = 5  # texts are left out by these where the figures are of kinds that were seen
+COMMON = 60  # texts that hold a run of five words, from which it says nothing
+ALIKE = 0.5  # share of the runs of five words of one text that make another a copy of it
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -48,6 +60,10 @@ class Task(NamedTuple):
     expected: Mapping[str, float] = {}  # weights before any evidence; all others: 0
     strength: float = 0.02  # of the evidence against what is expected
     length: float = 0.2  # what a text loses for each e-fold of windows, as more of them give more chances
+    memory: float = 0.0  # how much of what it remembers counts; 0: nothing is remembered
+    doubt: float = 0.25  # what the memory must say before it counts
+    most: float = 4.0  # the highest that it may say beyond that
+    scale: float = 1.0  # of all that is said, so that scores do not crowd near 1
 
 
 # There is little data on harm: what the words say by themselves is written down, and the data corrects it.
@@ -60,6 +76,7 @@ TOXIC = {
     "threat>they": 0.7, "group>insult": 2.0, "insult>group": 1.5, "group>hatred": 1.5, "hatred>group": 2.0,
     "they>insult": 1.0, "you>insult": 1.5, "you>swear": 1.0, "swear>you": 1.0, "sexual>minor": 2.5,
     "minor>sexual": 2.5, "group>they": 0.4, "group>threat": 1.0, "crime>they": 0.3,
+    "despair": 0.2, "me>self": 1.0, "self>me": 0.5, "despair>self": 1.0, "me>despair": 0.1,
 }  # fmt: skip
 
 TASKS = {
@@ -78,6 +95,8 @@ TASKS = {
             frozenset({"prompts_chat_book", "cse_instruct", "cse_interpreter", "cse_frr"}),
         ),
         frozenset({"presidio_v2"}),
+        memory=3.0,
+        scale=0.5,
     ),
     "toxicity": Task(
         "threat weapon drug crime guide act group hatred sexual minor",
@@ -90,8 +109,8 @@ TASKS = {
             frozenset({"cse_frr"}),
         ),
         expected=TOXIC,
-        strength=0.0003,
-        length=0.3,
+        strength=0.0002,
+        length=0.5,
     ),
 }  # fmt: skip
 
@@ -99,7 +118,9 @@ TASKS = {
 class Text(NamedTuple):
     source: str
     positive: bool
-    windows: list[frozenset[str]]
+    windows: list[frozenset[str]]  # features
+    slots: list[Any]  # of the memory, an array for each window
+    kin: int  # the same number for copies of one text
 
 
 def entries(lines: Iterable[str]) -> Iterable[str]:
@@ -119,18 +140,51 @@ def lexicon_of(name: str) -> dict[str, list[str]]:
 
 
 def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
-    named = cache(lexicon.name)
     with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        read = [json.loads(line) for line in lines]
-    return [
-        Text(one["source"], one["positive"], [frozenset(map(named, w)) for w in windows(lexicon, one["text"])])
-        for one in read
-        if one["source"] not in TASKS[name].never
-    ]
+        read = [one for one in map(json.loads, lines) if one["source"] not in TASKS[name].never]
+    read += [*written(name, positive=True), *written(name, positive=False)]
+    named, memory = cache(lexicon.name), Memory(bytes(SLOTS))
+    texts = []
+    for one, kin in zip(read, kinship([one["text"] for one in read]), strict=True):
+        seen, slots = [], []
+        for reading in readings(one["text"]):
+            found, tokens = lexicon.read(reading)
+            blocks = lexicon.blocks(found, len(tokens))
+            seen += [frozenset(map(named, window)) for window in windows(blocks)]
+            words = [sorted(block) for block in memory.blocks(tokens, blocks, BLOCK)]
+            pairs = [one + other for one, other in pairwise(words)] if len(words) > 1 else words
+            slots += [np.array(window, np.int32) for window in pairs]
+        texts.append(Text(one["source"], one["positive"], seen, slots, kin))
+    return texts
 
 
-def windows(lexicon: Lexicon, text: str) -> Iterable[set[int]]:
-    return (window for reading in readings(text) for window in lexicon.windows(reading))
+def written(name: str, *, positive: bool) -> list[dict[str, Any]]:
+    """Our own texts beside the lexicon, one a line."""
+    path = HERE / f"{name}_{'attacks' if positive else 'ordinary'}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    texts = [line.replace("\\n", "\n") for line in lines if line and not line.startswith("#")]
+    return [{"text": text, "positive": positive, "source": WRITTEN} for text in texts]
+
+
+def kinship(texts: Sequence[str]) -> list[int]:
+    """The same number for texts that share many runs of five words, or that share them with a third."""
+    shingles, holders, kin = [], defaultdict[tuple[str, ...], list[int]](list), list(range(len(texts)))
+    for at, text in enumerate(texts):
+        words = re.findall(r"\w+", fold(text))
+        shingles.append({tuple(words[n : n + 5]) for n in range(max(1, len(words) - 4))})
+        for shingle in shingles[at]:
+            holders[shingle].append(at)
+
+    def first(one: int) -> int:
+        while kin[one] != one:
+            one = kin[one]
+        return one
+
+    shared = Counter(pair for held in holders.values() if len(held) <= COMMON for pair in combinations(held, 2))
+    for (one, other), count in shared.items():
+        if count >= ALIKE * min(len(shingles[one]), len(shingles[other])):
+            kin[max(first(one), first(other))] = min(first(one), first(other))
+    return [first(one) for one in range(len(texts))]
 
 
 class Fitted:
@@ -140,7 +194,7 @@ class Fitted:
         self.features = {feature: at for at, feature in enumerate(features)}
         self._least = [LOWEST if task.against & set(feature.split(">")) else 0.0 for feature in features]
         self._expected = np.array([task.expected.get(feature, 0.0) for feature in features])
-        self._strength, self._length = task.strength, task.length
+        self._strength = task.strength
         self.weights, self.bias = self._expected.copy(), 0.0
 
     def _matrix(self, windows: Sequence[frozenset[str]]) -> Any:
@@ -150,18 +204,16 @@ class Fitted:
             ends.append(len(columns))
         return csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(windows), len(self.features)))
 
-    def _each(self, texts: Sequence[Text]) -> list[Any]:
+    def each(self, texts: Sequence[Text]) -> list[Any]:
+        """What is said of each window of each text."""
         said = self._matrix([w for text in texts for w in text.windows]) @ self.weights + self.bias
         return np.split(said, np.cumsum([len(text.windows) for text in texts])[:-1])
-
-    def scores(self, texts: Sequence[Text]) -> Any:
-        return np.array([one.max() - self._length * np.log(len(one)) for one in self._each(texts)])
 
     def fit(self, texts: Sequence[Text]) -> None:
         counts = Counter((text.source, text.positive) for text in texts)
         for turn in range(ROUNDS):
             windows, labels, weights = [], [], []
-            for text, said in zip(texts, self._each(texts), strict=True):
+            for text, said in zip(texts, self.each(texts), strict=True):
                 if text.positive:
                     chosen = [text.windows[int(said.argmax())]] if turn else [frozenset().union(*text.windows)]
                 else:
@@ -169,11 +221,9 @@ class Fitted:
                 windows += chosen
                 labels += [text.positive] * len(chosen)
                 weights += [(counts[text.source, text.positive] * len(chosen)) ** -0.5] * len(chosen)
-            self._solve(self._matrix(windows), np.array(labels), np.array(weights))
+            self._solve(self._matrix(windows), np.array(labels), balanced(np.array(labels), np.array(weights)))
 
     def _solve(self, matrix: Any, labels: Any, weights: Any) -> None:
-        weights[labels] *= weights[~labels].sum() / weights[labels].sum()
-        weights *= len(labels) / weights.sum()
         sign, count = 2.0 * labels - 1, len(self.features)
 
         def loss(values: Any) -> tuple[float, Any]:
@@ -192,6 +242,71 @@ class Fitted:
         self.weights, self.bias = found.x[:count], float(found.x[count])
 
 
+class Remembered:
+    """Weights by slot: the memory in the making."""
+
+    def __init__(self, task: Task) -> None:
+        self._share, self.most = task.memory * task.scale, task.memory * task.scale * task.most
+        self._doubt = task.doubt
+        self.weights, self.step, self.bias = np.zeros(SLOTS, np.int64), 1.0, 0.0
+
+    def each(self, texts: Sequence[Text]) -> list[Any]:
+        """What counts of each window of each text."""
+        return [np.clip(one, 0, self.most) for one in self._raw(texts)]
+
+    def _raw(self, texts: Sequence[Text]) -> list[Any]:
+        slots = [window for text in texts for window in text.slots]
+        lengths = np.array([len(window) for window in slots])
+        sums = np.add.reduceat(self.weights[np.concatenate(slots)], np.cumsum(lengths) - lengths)
+        said = self.bias + self.step * sums / np.sqrt(lengths)
+        return np.split(said, np.cumsum([len(text.slots) for text in texts])[:-1])
+
+    def fit(self, texts: Sequence[Text]) -> None:
+        """Of a negative text every window counts; of a positive one too at first, then only its worst."""
+        counts = Counter((text.source, text.positive) for text in texts)
+        for turn in range(ROUNDS):
+            windows, labels, weights = [], [], []
+            for text, said in zip(texts, self._raw(texts), strict=True):
+                chosen = [text.slots[int(said.argmax())]] if turn and text.positive else text.slots
+                windows += chosen
+                labels += [text.positive] * len(chosen)
+                each = counts[text.source, text.positive] ** -0.5 / len(chosen) ** (0.5 if turn else 1.0)
+                weights += [each] * len(chosen)
+            self._solve(windows, np.array(labels), balanced(np.array(labels), np.array(weights)))
+
+    def _solve(self, windows: Sequence[Any], labels: Any, weights: Any) -> None:
+        lengths = np.array([len(window) for window in windows])
+        values, ends = np.repeat(lengths**-0.5, lengths), np.r_[0, np.cumsum(lengths)]
+        matrix = csr_matrix((values, np.concatenate(windows), ends), shape=(len(windows), SLOTS))
+        matrix.sum_duplicates()
+        model = LogisticRegression(C=10, solver="liblinear", tol=0.01, random_state=0)
+        model.fit(matrix, labels, sample_weight=weights)
+        step = np.abs(model.coef_[0]).max() / (MIDDLE - 1)
+        self.weights = np.rint(model.coef_[0] / step).astype(np.int64)
+        self.step, self.bias = self._share * float(step), self._share * (float(model.intercept_[0]) - self._doubt)
+
+    def table(self) -> bytes:
+        return (self.weights + MIDDLE).astype(np.uint8).tobytes()
+
+
+class Trained(NamedTuple):
+    known: Fitted
+    memory: Remembered | None
+    task: Task
+
+    def scores(self, texts: Sequence[Text]) -> Any:
+        said = [self.task.scale * one for one in self.known.each(texts)]
+        if self.memory:
+            said = [one + other for one, other in zip(said, self.memory.each(texts), strict=True)]
+        return np.array([one.max() - self.task.scale * self.task.length * np.log(len(one)) for one in said])
+
+
+def balanced(labels: Any, weights: Any) -> Any:
+    """Both classes weigh the same, and the mean is one."""
+    weights = np.where(labels, weights * weights[~labels].sum() / weights[labels].sum(), weights)
+    return weights * len(labels) / weights.sum()
+
+
 def auc(positive: Any, negative: Any) -> float:
     """How often a positive text scores above a negative one; a tie counts half."""
     ordered = np.sort(negative)
@@ -203,10 +318,12 @@ def threshold(negative: Any, rate: float) -> float:
     return float(np.sort(negative)[::-1][int(rate * len(negative))])
 
 
-def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Fitted:
-    model = Fitted(features, task)
-    model.fit(texts)
-    return model
+def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Trained:
+    known, memory = Fitted(features, task), Remembered(task) if task.memory else None
+    known.fit(texts)
+    if memory:
+        memory.fit([text for text in texts if text.source != WRITTEN or not text.positive])
+    return Trained(known, memory, task)
 
 
 def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tuple[list[dict[str, Any]], Any]:
@@ -226,6 +343,20 @@ def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tupl
     return figures, total[chosen] / models[chosen]
 
 
+def seen(texts: Sequence[Text], features: Sequence[str], task: Task) -> list[dict[str, Any]]:
+    """How models do on other texts of the sources that they were trained on; copies of a text are left out with it."""
+    parts = np.array([crc32(str(text.kin).encode()) % PARTS for text in texts])
+    said = np.zeros(len(texts))
+    for part in range(PARTS):
+        model = fitted([t for t, one in zip(texts, parts, strict=True) if one != part], features, task)
+        said[parts == part] = model.scores([t for t, one in zip(texts, parts, strict=True) if one == part])
+    told = [t.source != WRITTEN for t in texts]
+    said, labels = said[told], np.array([t.positive for t in texts])[told]
+    sources = np.array([t.source for t in texts])[told]
+    kinds = {"all": labels} | {one: labels & (sources == one) for one in sorted(set(sources[labels]))}
+    return [{"kind": name, **rates(said[chosen], said[~labels])} for name, chosen in kinds.items()]
+
+
 def rates(positive: Any, negative: Any) -> dict[str, float]:
     recall = {rate: float((positive > threshold(negative, rate)).mean()) for rate in (0.01, 0.001)}
     return {
@@ -236,10 +367,15 @@ def rates(positive: Any, negative: Any) -> dict[str, float]:
 
 
 def table(figures: Sequence[Mapping[str, Any]]) -> str:
-    names = [name for name in figures[0] if name not in {"attacks", "ordinary"}]
-    lines = [["attacks left out", "ordinary texts left out", *names], ["---"] * (len(names) + 2)]
-    lines += [[", ".join(one["attacks"]), ", ".join(one["ordinary"]), *(str(one[n]) for n in names)] for one in figures]
-    lines.append(["mean", "", *(f"{np.mean([one[n] for one in figures]):.3f}" for n in names)])
+    heads = [name for name, value in figures[0].items() if not isinstance(value, float)]
+    names = [name for name in figures[0] if name not in heads]
+    lines = [[*heads, *names], ["---"] * (len(heads) + len(names))]
+    lines += [
+        [one[h] if isinstance(one[h], str) else ", ".join(one[h]) for h in heads] + [f"{one[n]:.3f}" for n in names]
+        for one in figures
+    ]
+    if len(heads) > 1:
+        lines.append(["mean", "", *(f"{np.mean([one[n] for one in figures]):.3f}" for n in names)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -247,24 +383,35 @@ def main(name: str, folder: Path) -> None:
     task, classes = TASKS[name], lexicon_of(name)
     lexicon = Lexicon(classes, task.triples.split())
     texts = texts_of(name, folder, lexicon)
-    seen = Counter(f for text in texts for f in frozenset().union(*text.windows))
-    features = sorted({f for f, count in seen.items() if count >= LEAST} | set(task.expected))
+    known = Counter(f for text in texts for f in frozenset().union(*text.windows))
+    features = sorted({f for f, count in known.items() if count >= LEAST} | set(task.expected))
     print(f"{len(texts)} texts, {len(features)} features")
     figures, unseen = left_out(texts, features, task)
     print(table(figures))
+    repeated = seen(texts, features, task)
+    print(table(repeated))
     model = fitted(texts, features, task)
-    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(unseen, rate)))), 4) for rate in RATES}
-    weights = {f: round(float(w), 3) for f, w in zip(features, model.weights, strict=True) if abs(w) >= SMALL}
-    made = {
+    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(unseen, rate)))), 5) for rate in RATES}
+    weights = {
+        f: round(float(w) * task.scale, 3)
+        for f, w in zip(features, model.known.weights, strict=True)
+        if abs(w) >= SMALL
+    }
+    made: dict[str, Any] = {
         "about": "made by tools/classifier.py; see docs/model-cards.md",
-        "bias": round(model.bias, 4),
-        "length": task.length,
+        "bias": round(model.known.bias * task.scale, 4),
+        "length": task.length * task.scale,
         "thresholds": bounds,
         "figures": figures,
+        "figures on kinds that were seen": repeated,
         "triples": task.triples.split(),
         "weights": weights,
         "classes": classes,
     }
+    if model.memory:
+        memory = model.memory
+        made["memory"] = {"bias": round(memory.bias, 5), "step": round(memory.step, 8), "most": memory.most}
+        (DATA / f"{name}.table").write_bytes(memory.table())
     (DATA / f"{name}.json").write_text(json.dumps(made, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     said = model.scores(texts)
     for source in sorted({t.source for t in texts}):

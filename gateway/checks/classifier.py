@@ -64,4 +64,6 @@ class Classifier(Check):
 
 @cache
 def model_of(name: str) -> Model:
-    return Model(orjson.loads(Path(__file__).with_name("data").joinpath(f"{name}.json").read_bytes()))
+    folder = Path(__file__).with_name("data")
+    data = orjson.loads((folder / f"{name}.json").read_bytes())
+    return Model(data, (folder / f"{name}.table").read_bytes() if "memory" in data else None)

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from gateway.checks.disguises import readings
+from gateway.checks.memory import Kept, Memory
 from gateway.checks.texts import FOLDED
 
 BLOCK = 24  # tokens; a window is two blocks, and each block is in two windows
@@ -23,7 +24,6 @@ NEAR = 6  # tokens from one class of a pair or triple to the next
 BEGIN, QUOTED = "^", "'"  # classes of a place: the first word of a sentence, a word right after a quote
 AT_PLACE = 2  # tokens after such a place that count
 SHORTEST = 3  # letters of a stem
-WORDS_KEPT = 50_000  # in the cache of known words, which clients choose
 
 _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u064b-\u065f]")  # accents, as they stand apart
 _FAKE = re.compile(
@@ -57,7 +57,14 @@ class _Word:
 
     def __init__(self, classes: Collection[int], phrases: Sequence[tuple[tuple[str, ...], int]]) -> None:
         self.classes = tuple(sorted(classes))
-        self.phrases = tuple(phrases)
+        self.phrases: dict[str, list[tuple[tuple[str, ...], int]]] = {}  # by their second word
+        for phrase, number in phrases:
+            self.phrases.setdefault(phrase[1], []).append((phrase, number))
+
+
+def windows(blocks: list[set[Feature]]) -> list[set[Feature]]:
+    """Two neighbours each; the only one by itself."""
+    return [one | other for one, other in pairwise(blocks)] if len(blocks) > 1 else blocks
 
 
 class Lexicon:
@@ -81,7 +88,7 @@ class Lexicon:
         self._words |= unspaced
         listed = sorted(unspaced, key=len, reverse=True)
         self._unspaced = re.compile("|".join(map(re.escape, listed))) if listed else None
-        self._known: dict[str, _Word | None] = {}
+        self._known = Kept[str, _Word | None](self._look_up).__getitem__
 
     def _add(self, words: list[str], number: int, unspaced: dict[str, set[int]]) -> None:
         if len(words) == 1 and _NO_SPACES.search(words[0]):
@@ -114,43 +121,43 @@ class Lexicon:
                 break
             classes |= self._stems.get(token[:length], set())
         phrases = self._phrases.get(token, ())
-        word = _Word(classes, phrases) if classes or phrases else None
-        if len(self._known) < WORDS_KEPT:
-            self._known[token] = word
-        return word
+        return _Word(classes, phrases) if classes or phrases else None
 
-    def hits(self, text: str) -> tuple[list[Hit], int]:
-        """The classes in order, and the number of tokens."""
+    def read(self, text: str) -> tuple[list[Hit], list[str]]:
+        """The classes in order, and the tokens."""
         text = _FAKE.sub(" fakemark ", fold(text))
         if self._unspaced is not None and not text.isascii() and _NO_SPACES.search(text):
             text = self._unspaced.sub(r" \g<0> ", text)
         tokens = _TOKEN.findall(text)
-        known, found = self._known, list[Hit]()
-        for at, token in enumerate(tokens):
-            word = known[token] if token in known else self._look_up(token)
-            if word is not None:
-                classes = word.classes
-                for phrase, number in word.phrases:
-                    if tuple(tokens[at : at + len(phrase)]) == phrase:
-                        classes += (number,)
-                if classes:
-                    before = tokens[at - 1] if at else "\n"
-                    if before in _STOPS:
-                        found.append((at, self._begin))
-                    elif before in _QUOTES:
-                        found.append((at, self._quoted))
-                    found += [(at, number) for number in classes]
-        return found, len(tokens)
+        found, last = list[Hit](), len(tokens) - 1
+        for at, word in [(at, word) for at, word in enumerate(map(self._known, tokens)) if word is not None]:
+            classes = word.classes
+            follows = word.phrases.get(tokens[at + 1], ()) if word.phrases and at < last else ()
+            for phrase, number in follows:
+                if tuple(tokens[at : at + len(phrase)]) == phrase:
+                    classes += (number,)
+            if classes:
+                before = tokens[at - 1] if at else "\n"
+                if before in _STOPS:
+                    found.append((at, self._begin))
+                elif before in _QUOTES:
+                    found.append((at, self._quoted))
+                found += [(at, number) for number in classes]
+        return found, tokens
 
     def windows(self, text: str) -> list[set[Feature]]:
         """The features of each window of a text."""
-        found, count = self.hits(text)
+        found, tokens = self.read(text)
+        return windows(self.blocks(found, len(tokens)))
+
+    def blocks(self, found: list[Hit], count: int) -> list[set[Feature]]:
+        """The features of each block of `count` tokens."""
         blocks: list[set[Feature]] = [set() for _ in range(count // BLOCK + 1)]
         for number, (at, one) in enumerate(found):
             block = blocks[at // BLOCK]
             block.add(one)
             self._near(found, number, block)
-        return [one | other for one, other in pairwise(blocks)] if len(blocks) > 1 else blocks
+        return blocks
 
     def _near(self, found: list[Hit], number: int, block: set[Feature]) -> None:
         """The pairs and triples that begin with a hit."""
@@ -176,13 +183,17 @@ class Lexicon:
 
 
 class Model:
-    """A weight for each feature. Scores are from 0 to 1."""
+    """A weight for each feature, and a memory of what was seen. Scores are from 0 to 1."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        """`data`: classes, triples, weights by the feature's name, bias, length, thresholds by false-positive rate."""
+    def __init__(self, data: Mapping[str, Any], table: bytes | None = None) -> None:
+        """`data`: classes, triples, weights by the feature's name, bias, length, thresholds by false-positive rate.
+
+        `table`, with `memory` in `data`, is what it remembers; without one it remembers nothing.
+        """
         self.lexicon = Lexicon(data["classes"], data["triples"])
         self._weights = {self.lexicon.feature(name): float(weight) for name, weight in data["weights"].items()}
         self._bias, self._length = float(data["bias"]), float(data["length"])
+        self._memory = None if table is None else Memory(table, **data["memory"])
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
@@ -191,5 +202,10 @@ class Model:
         return 1 / (1 + math.exp(-min(max(worst, -50.0), 50.0)))
 
     def _each(self, text: str) -> list[float]:
-        weights = self._weights
-        return [sum([weights.get(feature, 0.0) for feature in window]) for window in self.lexicon.windows(text)]
+        found, tokens = self.lexicon.read(text)
+        weights, blocks = self._weights, self.lexicon.blocks(found, len(tokens))
+        known = [sum([weights.get(feature, 0.0) for feature in window]) for window in windows(blocks)]
+        if self._memory is None:
+            return known
+        recalled = self._memory.recall(self._memory.blocks(tokens, blocks, BLOCK))
+        return [one + other for one, other in zip(known, recalled, strict=True)]
