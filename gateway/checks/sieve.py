@@ -16,7 +16,7 @@ from gateway.checks.following import RE2_ONLY
 from gateway.core.terms import Passage
 
 _MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
-MEMORY = 64 << 20  # bytes for all patterns of several checks
+MEMORY = 32 << 20  # bytes for all patterns of several checks
 NOT_ASCII = r"[^\x00-\x7f]"
 LONG = 16_384  # characters
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together

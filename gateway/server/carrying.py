@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
 NOBODY: frozenset[str] = frozenset()
-SIFTED = 16_384  # characters that a sieve may read on the event loop: milliseconds, if they were written to take long
+SIFTED = 8_192  # characters that a sieve may read on the event loop: tens of ms, if they were written to take long
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
 Reword = Callable[[Mapping[tuple[str, str], str]], Rewritten]
