@@ -142,6 +142,8 @@ class FanOut:
                         yield (Delta(None, closing),)
                 except (UpstreamError, CandidatesStopped) as error:
                     failure = error
+                except GeneratorExit:
+                    """Closed: nothing to tell, and the group must not take it for a failure of its own."""
                 finally:
                     self._end(contest)
         finally:
