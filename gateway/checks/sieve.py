@@ -16,6 +16,9 @@ from gateway.checks.following import RE2_ONLY
 from gateway.core.terms import Passage
 
 _MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
+# An escape, a class, or how often something is repeated.
+_REPEATED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<least>\d+)(?P<comma>,)?(?P<most>\d*)\}", re.DOTALL)
+FEW = 8  # times that something is repeated
 MEMORY = 32 << 20  # bytes for all patterns of several checks
 NOT_ASCII = r"[^\x00-\x7f]"
 LONG = 16_384  # characters
@@ -48,8 +51,9 @@ class Sieve:
 
     @property
     def patterns(self) -> list[str]:
-        """As they can stand in another set."""
-        return [pattern if self._case_sensitive else f"(?i:{pattern})" for pattern in self._patterns]
+        """As they can stand in another set, made looser."""
+        looser = map(loosened, self._patterns)
+        return [pattern if self._case_sensitive else f"(?i:{pattern})" for pattern in looser]
 
     def lets_pass(self, passages: Sequence[Passage]) -> bool:
         """Whether surely no text has a hit."""
@@ -112,6 +116,21 @@ def together(texts: Sequence[str]) -> list[str]:
     """Texts as few: joined, but for the long ones, which joining would only copy."""
     short = BETWEEN.join([text for text in texts if len(text) <= LONG])
     return [short, *(text for text in texts if len(text) > LONG)]
+
+
+def loosened(pattern: str) -> str:
+    """One that matches wherever this one does: what is repeated more than a few times may be repeated at will.
+
+    RE2 counts repetitions by states: of a text that begins a long token at every character it made a new one for each.
+    """
+    return pattern if RE2_ONLY.search(pattern) else _REPEATED.sub(_loosely, pattern)
+
+
+def _loosely(found: re.Match[str]) -> str:
+    least, most = found["least"], found["most"] if found["comma"] else found["least"]
+    if least is None or (int(least) <= FEW and most and int(most) <= FEW):
+        return found[0]
+    return f"{{{min(int(least), FEW)},}}"
 
 
 def looks_at_ends(pattern: str) -> bool:
