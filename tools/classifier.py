@@ -119,7 +119,7 @@ class Text(NamedTuple):
     source: str
     positive: bool
     windows: list[frozenset[str]]  # features
-    slots: list[Any]  # of the memory, an array for each window
+    blocks: list[list[Any]]  # slots of the memory: for each reading an array for each block
     kin: int  # the same number for copies of one text
 
 
@@ -151,11 +151,15 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
             found, tokens = lexicon.read(reading)
             blocks = lexicon.blocks(found, len(tokens))
             seen += [frozenset(map(named, window)) for window in windows(blocks)]
-            words = [sorted(block) for block in memory.blocks(tokens, blocks, BLOCK)]
-            pairs = [one + other for one, other in pairwise(words)] if len(words) > 1 else words
-            slots += [np.array(window, np.int32) for window in pairs]
+            slots.append([np.array(sorted(block), np.int32) for block in memory.blocks(tokens, blocks, BLOCK)])
         texts.append(Text(one["source"], one["positive"], seen, slots, kin))
     return texts
+
+
+def joined(text: Text) -> list[Any]:
+    """The slots of each window."""
+    pairs = [list(pairwise(blocks)) or [(blocks[0],)] for blocks in text.blocks]
+    return [np.concatenate(pair) for reading in pairs for pair in reading]
 
 
 def written(name: str, *, positive: bool) -> list[dict[str, Any]]:
@@ -252,22 +256,21 @@ class Remembered:
 
     def each(self, texts: Sequence[Text]) -> list[Any]:
         """What counts of each window of each text."""
-        return [np.clip(one, 0, self.most) for one in self._raw(texts)]
+        memory = Memory(self.table(), bias=self.bias, step=self.step, most=self.most)
+        return [np.array([said for blocks in text.blocks for said in memory.recall(blocks)]) for text in texts]
 
-    def _raw(self, texts: Sequence[Text]) -> list[Any]:
-        slots = [window for text in texts for window in text.slots]
-        lengths = np.array([len(window) for window in slots])
-        sums = np.add.reduceat(self.weights[np.concatenate(slots)], np.cumsum(lengths) - lengths)
-        said = self.bias + self.step * sums / np.sqrt(lengths)
-        return np.split(said, np.cumsum([len(text.slots) for text in texts])[:-1])
+    def _raw(self, windows: Sequence[Any]) -> Any:
+        return np.array([self.weights[window].sum() / len(window) ** 0.5 for window in windows])
 
     def fit(self, texts: Sequence[Text]) -> None:
         """Of a negative text every window counts; of a positive one too at first, then only its worst."""
         counts = Counter((text.source, text.positive) for text in texts)
         for turn in range(ROUNDS):
             windows, labels, weights = [], [], []
-            for text, said in zip(texts, self._raw(texts), strict=True):
-                chosen = [text.slots[int(said.argmax())]] if turn and text.positive else text.slots
+            for text in texts:
+                chosen = joined(text)
+                if turn and text.positive:
+                    chosen = [chosen[int(self._raw(chosen).argmax())]]
                 windows += chosen
                 labels += [text.positive] * len(chosen)
                 each = counts[text.source, text.positive] ** -0.5 / len(chosen) ** (0.5 if turn else 1.0)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from gateway.checks.hurry import takes
 
-WORDS = 2  # that must look turned or rotated before a text is read so
+WORDS = 2  # that must look turned or rotated before a text is read so, unless it says itself that it is
 LEET = 3  # digits before a letter, and words with digits in them
 PACKED = 16  # letters of base64 or hex
 
@@ -33,10 +33,15 @@ _APART_BY = re.compile(r"(?<![^\W_])([^\W_])[.*_|~-](?=[^\W_](?![^\W_]))")
 _DIGIT = re.compile("[0134578](?=[A-Za-z])")
 _LEET = re.compile(r"\b(?=[a-z]*[0134578])(?=[0134578]*[a-z])[a-z0134578]{2,}\b", re.IGNORECASE)
 _FROM_LEET = str.maketrans("0134578", "oieastb")
-_PLAIN = ("the", "and", "you", "your", "all", "this", "that", "ignore", "prompt", "system", "instructions", "rules")
-_CASES = frozenset(cased for word in _PLAIN for cased in (word, word.upper(), word.capitalize()))
+_PLAIN = (
+    "the and you your all this that ignore prompt system instructions rules to what with have been told from how tell "
+    "answer everything without any"
+)  # no word that is one backwards or rotated, in a language that is written often
+_CASES = frozenset(cased for word in _PLAIN.split() for cased in (word, word.upper(), word.capitalize()))
 _TURNED = frozenset(word[::-1] for word in _CASES)
 _ROTATED = frozenset(codecs.encode(word, "rot13") for word in _CASES)
+_SAYS_TURNED = ("backward", "Backward", "BACKWARD")
+_SAYS_ROTATED = ("rot13", "Rot13", "ROT13", "rot-13", "ROT-13")
 
 
 def readings(text: str) -> Iterator[str]:
@@ -111,7 +116,7 @@ def _leet(text: str) -> str:
 
 def _turned(text: str, words: Sequence[str]) -> Iterator[str]:
     said = frozenset(words)
-    if len(said & _TURNED) >= WORDS:
+    if len(said & _TURNED) >= WORDS or any(word in text for word in _SAYS_TURNED):
         yield text[::-1]
-    if len(said & _ROTATED) >= WORDS:
+    if len(said & _ROTATED) >= WORDS or any(word in text for word in _SAYS_ROTATED):
         yield codecs.encode(text, "rot13")

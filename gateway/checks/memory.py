@@ -61,10 +61,22 @@ class Memory:
         ]
 
     def recall(self, blocks: Sequence[Collection[Slot]]) -> list[float]:
-        """How much each window is like the attacks that were seen, and unlike the other texts; never below 0."""
-        table = self._table
+        """How much each window is like the attacks that were seen, and unlike the other texts; never below 0.
+
+        A full block in it may say so by itself: an attack is often short, and what surrounds it is not.
+        """
+        table, bias, step, most = self._table, self._bias, self._step, self._most
+
+        def said(total: int, count: int) -> float:
+            return min(max(bias + step * total / math.sqrt(count or 1), 0.0), most)
+
         told = [(sum([table[slot] for slot in block]) - MIDDLE * len(block), len(block)) for block in blocks]
-        if len(told) > 1:
-            told = [(one + other, count + more) for (one, count), (other, more) in pairwise(told)]
-        bias, step, most = self._bias, self._step, self._most
-        return [min(max(bias + step * said / math.sqrt(count or 1), 0.0), most) for said, count in told]
+        if len(told) < 2:
+            return [said(*one) for one in told]
+        alone = [*(said(*one) for one in told[:-1]), 0.0]
+        return [
+            max(said(one + other, count + more), by_itself, next_by_itself)
+            for ((one, count), (other, more)), (by_itself, next_by_itself) in zip(
+                pairwise(told), pairwise(alone), strict=True
+            )
+        ]

@@ -56,8 +56,15 @@ def test_a_window_is_two_blocks_and_a_weight_counts_less_in_company():
     told = memory({slot("drop"): 10}, step=0.5)
     assert told.recall([{slot("drop")}]) == [5.0]
     assert told.recall([{slot("drop"), slot("the"), slot("rules"), slot("now")}]) == [5.0 / 2]
-    assert told.recall([{slot("drop")}, {slot("the")}, set()]) == [pytest.approx(5 / math.sqrt(2)), 0.0]
+    assert told.recall([{slot("the")}, {slot("drop")}]) == [pytest.approx(5 / math.sqrt(2))]
     assert told.recall(told.blocks(["drop"] * 20, [()], 40)) == [pytest.approx(5 / math.sqrt(2))]
+
+
+def test_a_full_block_may_say_so_by_itself():
+    """What stands around a short attack does not water it down; the last block may be a word or two, which say little."""
+    told = memory({slot("drop"): 10}, step=0.5)
+    assert told.recall([{slot("drop")}, {slot("the")}, {slot("now")}]) == [5.0, 0.0]
+    assert told.recall([{slot("the")}, {slot("drop")}, {slot("now")}]) == [5.0, 5.0]
 
 
 def test_it_never_speaks_against_an_attack_and_only_so_much_for_one():
