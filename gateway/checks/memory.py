@@ -14,6 +14,7 @@ from zlib import crc32
 
 MIDDLE = 128  # the byte that is no weight
 KEPT = 50_000  # words that are remembered once they were seen: clients choose them
+LONGEST = 64  # characters of one: it may be as long as a body
 _TURN = 40_503  # odd: what comes first in a pair counts otherwise than what comes second
 
 Slot = int
@@ -23,14 +24,14 @@ V = TypeVar("V")
 
 
 class Kept(dict[K, V]):
-    """What was made for each key; past `KEPT` keys it is made again each time."""
+    """What was made for each key; past `KEPT` keys, and for long words, it is made again each time."""
 
     def __init__(self, make: Callable[[K], V]) -> None:
         self._make = make
 
     def __missing__(self, key: K) -> V:
         value = self._make(key)
-        if len(self) < KEPT:
+        if len(self) < KEPT and not (isinstance(key, str) and len(key) > LONGEST):
             self[key] = value
         return value
 

@@ -13,8 +13,6 @@ from gateway.core.terms import Document
 from gateway.fanout.contest import Contest, Task
 from gateway.units import Delay, Duration, seconds
 
-BUDGET_CHARS = 4  # characters of a token, by the rule of thumb
-
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # most are only parts of others

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.memory import MIDDLE, Kept, Memory
+from gateway.checks.memory import LONGEST, MIDDLE, Kept, Memory
 
 BITS = 12
 
@@ -70,6 +70,13 @@ def test_a_full_block_may_say_so_by_itself():
 def test_it_never_speaks_against_an_attack_and_only_so_much_for_one():
     told = memory({1: 100, 2: -100}, bias=0.5, most=3.0)
     assert [told.recall([block])[0] for block in (set(), {1}, {2})] == [0.5, 3.0, 0.0]
+
+
+def test_long_words_are_not_kept():
+    """A client may make one as long as a body."""
+    kept = Kept(str.upper)
+    assert [kept[word] for word in ("a" * LONGEST, "b" * (LONGEST + 1))] == ["A" * LONGEST, "B" * (LONGEST + 1)]
+    assert [*kept] == ["a" * LONGEST]
 
 
 def test_past_so_many_keys_nothing_is_kept(monkeypatch):
