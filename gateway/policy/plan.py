@@ -33,6 +33,7 @@ ACTIONS = {"block": Action.BLOCK, "redact": Action.REDACT, "mask": Action.MASK, 
 RESTORED = ("content", "tool_call")  # where a mask is undone unless its policy says otherwise
 STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
 MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
+LONGEST_NAME = 200  # characters of a model in one that is kept
 MOST_SIEVES = 8  # kept for one policy set: each takes memory
 
 
@@ -121,7 +122,7 @@ def plan(policies: PolicySet, *, models: Collection[str], endpoint: str, key: st
     kept: Plan | None = policies.plans.get(wanted)
     if kept is None:
         kept = _made(policies, models, endpoint, key)
-        if len(policies.plans) < MOST_PLANS:
+        if len(policies.plans) < MOST_PLANS and all(len(name) <= LONGEST_NAME for name in models):
             policies.plans[wanted] = kept
     return kept
 

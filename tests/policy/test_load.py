@@ -261,6 +261,13 @@ def test_plans_are_kept_and_bounded(tmp_path):
     assert len(policies.plans) <= 1000
 
 
+def test_no_plan_is_kept_under_a_name_as_long_as_a_body(tmp_path):
+    (tmp_path / "p.yaml").write_text(f"policy: p\nchecks: {{w: {WORDS}}}")
+    policies = load_policies(tmp_path)
+    assert plan(policies, models=("m" * 1_000_000,), endpoint="chat").watches
+    assert not policies.plans
+
+
 def test_a_request_that_names_no_model_is_bound_by_every_policy(tmp_path):
     (tmp_path / "p.yaml").write_text("policy: p\nfor: {models: ['gpt-*']}\nchecks: {w: {use: keywords, words: [x]}}")
     policies = load_policies(tmp_path)
