@@ -28,7 +28,7 @@ class Keywords(Check):
 
     can_rewrite = True
 
-    inline: ClassVar[int] = 9_000
+    inline: ClassVar[int] = 8_000
 
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")

@@ -14,6 +14,7 @@ import orjson
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.finding import Finding
+from gateway.checks.hurry import takes
 from gateway.yamlfile import did_you_mean
 
 NAMES = (
@@ -86,6 +87,7 @@ class Secrets(Finding):
         return [(name, pattern) for name, pattern in every.items() if self.rules is None or name in self.rules]
 
     def accepts(self, category: str, text: str) -> bool:
+        takes(1)
         if text in self._excused:
             return False
         if category == "private_key_block":

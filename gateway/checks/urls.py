@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from gateway.checks.finding import Finding
+from gateway.checks.hurry import takes
 
 _END = r"[^\s<>\"'`\\^{}|\x00-\x1f]"
 LINK = rf"(?i:\b[a-z][a-z0-9+.-]{{1,24}}:[/\\]{{1,3}}{_END}{{2,}})"
@@ -58,6 +59,7 @@ class Urls(Finding):
         return found
 
     def accepts(self, category: str, text: str) -> bool:
+        takes(1)
         link = text.rstrip(_TRAIL)
         if category == "image":
             source = re.search(r"""(?i)(?:src|srcset|href|data)\s?=\s?["']?(.+)""", link)
