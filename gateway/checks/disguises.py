@@ -47,7 +47,7 @@ _SAYS_ROTATED = ("rot13", "Rot13", "ROT13", "rot-13", "ROT-13")
 def readings(text: str) -> Iterator[str]:
     """The text, and what it says beneath each disguise that it seems to wear."""
     words = text.split()
-    takes((len(words) - len(frozenset(words))) // 5)  # words said again and again have something to do with each other
+    takes((len(words) - len(frozenset(words))) // 3)  # words said again and again have something to do with each other
     yield text
     for plain in (_respelt(text), _packed(words), *_turned(text, words)):
         if plain:
