@@ -42,6 +42,9 @@ PATTERNS = "policy: patterns\nchecks:\n  patterns:\n    use: regex\n    at: inpu
         "invoice issue item lease ledger licence loan locker meter order parcel patient payroll permit policy ticket".split()
     )
 )
+NOBODYS = (
+    "policy: other\nfor: {models: [nobody]}\nchecks:\n  words: {use: keywords, words: [FORBIDDEN-WORD], do: block}\n"
+)
 GUARD = "policy: safety\nchecks:\n  harm: {use: llama_guard, model: guard, at: input, do: block}\n"
 VOTE = """\
   panel:
@@ -195,6 +198,7 @@ def gateways(*, peers: bool) -> list[Gateway]:
         floor("floor", PLAIN),
         outrider("Outrider", PLAIN, BASELINE),
         outrider("Outrider, 50 patterns", {"plain"}, PATTERNS),
+        outrider("Outrider, no check", {"plain"}, NOBODYS),
         floor("floor, guarded", GUARDED, "--guard", "guard-d50"),
         outrider("Outrider, guarded", GUARDED, GUARD, house),
         floor("floor, 5 votes", VOTES, "--votes", "5"),
