@@ -13,6 +13,7 @@ from gateway.core.terms import Judgement, Passage
 
 MOST = 10_000  # verdicts
 LIFETIME = 600.0  # seconds
+LONGEST = 10_000  # characters of the paths in one: keys that a client made up stand in them
 
 
 class Verdicts:
@@ -49,6 +50,9 @@ class Verdicts:
         return judgement
 
     def put(self, key: bytes, judgement: Judgement) -> None:
+        """Keep it, unless it is too large to keep many."""
+        if sum(map(len, judgement.paths)) + sum(len(span.path) for span in judgement.spans) > LONGEST:
+            return
         self._kept[key] = (self._clock() + self._lifetime, replace(judgement, usage=None, note="cached"))
         self._kept.move_to_end(key)
         if len(self._kept) > self._most:

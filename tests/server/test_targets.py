@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.checks.base import Check, CheckFault, ServiceCall
 from gateway.config.model import House
-from gateway.core.terms import Examine, Fault, History, Judgement, Passage, Place
+from gateway.core.terms import Examine, Fault, History, Judgement, Passage, Place, Span
 from gateway.server.consult import Counsel, look_once
 from gateway.server.targets import Targets
 from gateway.server.upstream import UNREACHABLE, UpstreamError
@@ -299,3 +299,11 @@ def test_verdicts_are_bounded_and_age():
     assert [verdicts.get(key) is None for key in keys] == [False, True, False]
     now[0] = 10
     assert [verdicts.get(key) for key in keys] == [None] * 3
+
+
+def test_a_verdict_on_keys_as_long_as_a_body_is_not_kept():
+    verdicts = Verdicts()
+    path = "metadata." + "k" * 1_000_000
+    verdicts.put(b"paths", Judgement(True, paths=(path,)))
+    verdicts.put(b"spans", Judgement(True, spans=(Span(path, 0, 1, "email"),)))
+    assert verdicts.get(b"paths") is verdicts.get(b"spans") is None
