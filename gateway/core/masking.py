@@ -66,7 +66,7 @@ class _Value(NamedTuple):
 class Masks:
     """The placeholders of one request."""
 
-    def __init__(self, key: bytes, scope: str) -> None:
+    def __init__(self, key: bytes, *scope: str) -> None:
         """`scope` stands for the conversation: its values have their placeholders to themselves."""
         self._secret, self._scope = key, scope
         self._values: dict[str, _Value] = {}  # by what stands between the brackets, in its one spelling
@@ -75,7 +75,7 @@ class Masks:
     @cached_property
     def _key(self) -> bytes:
         """Made when the first placeholder is: most requests need none."""
-        return hashlib.sha256(self._secret + self._scope.encode("utf-8", "replace")).digest()
+        return hashlib.sha256(self._secret + "\0".join(self._scope).encode("utf-8", "replace")).digest()
 
     def placeholder(self, category: str, value: str) -> str:
         """What stands for a value; nothing is kept of it."""

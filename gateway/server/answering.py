@@ -153,7 +153,7 @@ class Answering:
     ) -> web.StreamResponse:
         receipt.policies = planned.policies
         call = _call(endpoint, request, route, planned)
-        masks = Masks(self._mask_key, _scope(http, request)) if planned.rewrites else None
+        masks = Masks(self._mask_key, *_scope(http, request)) if planned.rewrites else None
         if receipt.texts is not None:
             receipt.texts.masks = masks
 
@@ -210,14 +210,14 @@ def _call(endpoint: Endpoint, request: Request, route: Route, planned: Plan) -> 
     )
 
 
-def _scope(http: web.BaseRequest, request: Request) -> str:
+def _scope(http: web.BaseRequest, request: Request) -> tuple[str, str]:
     """What a conversation has in common over its turns and with no other: who asks, and how it began."""
     conversation = request.document.get("conversation")
     if isinstance(conversation, dict):
         conversation = conversation.get("id")
     if not isinstance(conversation, str):
         conversation = next((p.text for p in request.passages if p.place is Place.USER), "")
-    return f"{http.headers.get('Authorization', '')}\0{conversation}"
+    return http.headers.get("Authorization", ""), conversation
 
 
 def _refuse_for_fan(endpoint: Endpoint, request: Request) -> None:
