@@ -1,6 +1,6 @@
 """More than it can carry: what those that are let in wait, and how fast the others are told to come again.
 
-    python benchmarks/overload.py [--shares 0.5,1,2,5] [--seconds 5] [--delay 100]
+    python benchmarks/overload.py [--shares 0.5,1,2,5] [--seconds 5] [--delay 100] [--places N]
 
 First the requests a second that one process can answer are measured (32 clients, a model that answers at once). Then
 the gateway gets places by Little's law (that rate times the model's delay, and a quarter more), half as many in the queue, and
@@ -78,17 +78,25 @@ def percentile(times: list[float], share: float) -> str:
     return f"{1000 * sorted(times)[min(len(times) - 1, int(len(times) * share))]:.0f}" if times else "-"
 
 
+def answered(stand: Stand) -> float:
+    """Requests a second that one process answers."""
+    free = outrider("free", set(), BASELINE)
+    stand.start(free)
+    stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 1)
+    found = stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 3)
+    return float(found["answers"] / found["seconds"])
+
+
 def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stand = Stand(Path(folder))
         try:
             stand.start_upstream()
-            free = outrider("free", set(), BASELINE)
-            stand.start(free)
-            stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 1)
-            found = stand.load(free, "--model", "plain-b700", "--clients", 32, "--seconds", 3)
-            capacity = found["answers"] / found["seconds"]
-            places = math.ceil(capacity * args.delay / 1000 * 1.25)
+            if args.places:
+                places, capacity = args.places, 1000 * args.places / args.delay
+            else:
+                capacity = answered(stand)
+                places = math.ceil(capacity * args.delay / 1000 * 1.25)
             gateway = outrider("limited", set(), BASELINE)
             gateway.environment |= {
                 "OUTRIDER_MAX_CONCURRENT": str(places),
@@ -130,6 +138,7 @@ if __name__ == "__main__":
     parser.add_argument("--shares", default="0.5,1,2,5")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--delay", type=int, default=100)
+    parser.add_argument("--places", type=int, help="so many, which then are the limit, and not the machine")
     parser.add_argument("--load", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.load:
