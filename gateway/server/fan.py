@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
 from gateway.config.model import Fan, House
 from gateway.core.exchange import Exchange
 from gateway.core.terms import Call, Delta, Document, Headers
@@ -44,6 +46,8 @@ from gateway.server.record import Receipt
 from gateway.server.upstream import CUT, CallRecord, CandidatesStopped, Upstream, UpstreamError
 from gateway.wire import canonical
 from gateway.wire.endpoints import CHAT
+
+log = structlog.get_logger()
 
 MAILBOX = 64  # events that may wait; the one who is followed waits with them
 MOST_HELD = 10 * 1024**2  # bytes of one candidate
@@ -204,6 +208,9 @@ class FanOut:
             await self._race(exchange, self._upstreams[route.upstream], Part(self._receipt, task.key), candidate)
         except* UpstreamError:
             await self._mailbox.put(Lost(task.key, "upstream_too_large"))
+        except* Exception as errors:  # ours: one candidate less, and the log has its trace
+            log.error("candidate_failed", id=self._receipt.id, task=task.key, exc_info=errors)
+            await self._mailbox.put(Lost(task.key, "internal_error"))
 
     async def _embed(self, task: Task, upstream: str, model: str) -> None:
         """Vectors of the texts of candidates, in their order."""

@@ -109,3 +109,37 @@ async def test_whoever_a_contest_asks_ends_with_the_request(carrier, ended_by):
         assert client.verdict.decision is Decision.FAILED
     assert sorted(members.ended) == ["m#1", "m#2", "m#3"]
     assert receipt.decision == ("left" if ended_by == "client" else "failed")
+
+
+class OneBreaks(Members):
+    """Our own code fails with one of them."""
+
+    def __init__(self, broken):
+        super().__init__()
+        self.broken = broken
+
+    async def race(self, exchange, upstream, part, candidate):
+        if candidate.task.key in self.broken:
+            raise RuntimeError("ours")
+        candidate.send(Delta(FRAME, size=10))
+        await candidate.close(Verdict(Decision.RELEASED))
+
+
+@pytest.mark.parametrize("carrier", [Alone, Race])
+@pytest.mark.parametrize(("broken", "decision"), [({"m#2"}, "released"), ({"m#1", "m#2", "m#3"}, "failed")])
+async def test_a_candidate_that_our_own_code_fails_with_is_one_less(carrier, broken, decision):
+    receipt, client = Receipt(keep=lambda _: None), Client([])
+    carrying = carrier(
+        Exchange(CALL, [], (Passage("q", Place.USER, "?"),), 1000),
+        {},
+        fan(OneBreaks(broken), receipt, early_stop="none"),
+        headers={},
+        counsel=Counsel(lambda *_: None),
+        release=client,
+        receipt=receipt,
+        afterwards=Afterwards(),
+        within=5.0,
+    )
+    await carrying.run()
+    assert client.verdict.decision == decision
+    assert receipt.decision == decision
