@@ -28,7 +28,7 @@ NESTED = 16  # refused matches of this length, each beginning in the one before;
 # closer at every one of them takes the square of their length
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
 RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
-_RUN = re2.compile(r"[!-~]+\z")
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))  # what an unbroken run is made of
 
 
 class NotFollowable(ValueError):
@@ -231,8 +231,7 @@ class Patterns:
         begun = self.begun.search(text, start)
         hold = begun.start() if begun is not None else len(text)
         if self.many:
-            run = _RUN.search(text, start)
-            hold = min(hold, run.start() if run is not None else hold)
+            hold = min(hold, max(start, len(text.rstrip(_VISIBLE))))
         return hold
 
 
