@@ -78,8 +78,9 @@ class Carrier(ABC):
         comment_after: float = 0.0,
         sieve: CommonSieve | None = None,
     ) -> None:
-        """`within`: seconds for the whole exchange; None: it is a part of one that has its own. `keepalive`: seconds of silence in a stream until a comment is due.
+        """`within`: seconds for the whole exchange; None: it is a part of one that has its own.
 
+        `keepalive`: seconds of silence in a stream until a comment is due.
         `reword` says the question otherwise; without it no check may rewrite. `comment_after`: seconds until a
         stream whose answer is still being decided gets its first comment; 0: never. `sieve`: of these checks.
         """
@@ -101,6 +102,10 @@ class Carrier(ABC):
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
+        self._prepare()
+
+    def _prepare(self) -> None:  # noqa: B027 -- not every carrier has something
+        """Make what this sort of carrier needs of its own."""
 
     @abstractmethod
     async def run(self) -> None:

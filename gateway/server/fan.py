@@ -189,7 +189,18 @@ class FanOut:
         group.create_task(self._mailbox.put(Rang(name)))
 
     async def _work(self, candidate: Candidate, call: Call) -> None:
-        """One task: an exchange of its own, without the question's checks, which run once for all."""
+        """One task, whatever becomes of it: it is one less, never the end of its contest."""
+        task = candidate.task
+        try:
+            await self._run(candidate, call)
+        except Exception as error:
+            known = _is_only(error, UpstreamError)
+            if not known:  # ours: the log has its trace
+                log.error("candidate_failed", id=self._receipt.id, task=task.key, exc_info=error)
+            await self._mailbox.put(Lost(task.key, "upstream_too_large" if known else "internal_error"))
+
+    async def _run(self, candidate: Candidate, call: Call) -> None:
+        """An exchange of its own, without the question's checks, which run once for all."""
         task = candidate.task
         route = self._house.route(task.model)
         assert route is not None
@@ -204,13 +215,7 @@ class FanOut:
         member = Call(task.key, route.upstream, route.model, document, candidate.stream, rewritable=call.rewritable)
         layout = self._planned.layouts_of_candidates[candidate.stream] if task.checked else ()
         exchange = Exchange(member, layout, (), self._max_held)
-        try:
-            await self._race(exchange, self._upstreams[route.upstream], Part(self._receipt, task.key), candidate)
-        except* UpstreamError:
-            await self._mailbox.put(Lost(task.key, "upstream_too_large"))
-        except* Exception as errors:  # ours: one candidate less, and the log has its trace
-            log.error("candidate_failed", id=self._receipt.id, task=task.key, exc_info=errors)
-            await self._mailbox.put(Lost(task.key, "internal_error"))
+        await self._race(exchange, self._upstreams[route.upstream], Part(self._receipt, task.key), candidate)
 
     async def _embed(self, task: Task, upstream: str, model: str) -> None:
         """Vectors of the texts of candidates, in their order."""
@@ -339,6 +344,11 @@ class FanOut:
         if self._fan.strategy.expose == "none" or not ends:
             return delta
         return replace(delta, frame={**frame, "outrider": {"fanout": self._account.told()}})
+
+
+def _is_only(error: Exception, kind: type[Exception]) -> bool:
+    """Whether it is one of these, or a group of nothing else."""
+    return isinstance(error, kind) or (isinstance(error, ExceptionGroup) and error.split(kind)[1] is None)
 
 
 def _vectors(answer: Document) -> list[list[float]] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import aclosing
-from typing import Any
 
 from gateway.core.terms import Arrived, Call, Delta, Effect, Elapsed, Ended, Event, Examine, Found, Left, Overfull
 from gateway.server.carrying import Carrier
@@ -26,19 +25,17 @@ class Race(Carrier):
 
     _group: asyncio.TaskGroup
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As every carrier."""
-        super().__init__(*args, **kwargs)
+    def _prepare(self) -> None:
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue(MAILBOX)
         self._soon: deque[Event] = deque()  # what came of effects at once
         self._taken: Event | None = None  # out of the mailbox, and next
         self._elapsed = False
         self._coming = 0  # bytes in the mailbox
         self._flowing = asyncio.Event()
+        self._flowing.set()
         self._running: dict[str, tuple[asyncio.Task[None], Look | None]] = {}
 
     async def run(self) -> None:
-        self._flowing.set()
         loop = asyncio.get_running_loop()
         alarm = None if self._within is None else loop.call_later(self._within, self._ring)
         try:
