@@ -226,10 +226,10 @@ class Patterns:
     def followable(self) -> bool:
         return self.begun is not None
 
-    def hold(self, text: str, start: int) -> int:
+    def hold(self, text: str, encoded: Encoded, start: int) -> int:
         """From where on the end of a text may still become a match. Of many patterns: its last unbroken run at least."""
-        begun = self.begun.search(text, start)
-        hold = begun.start() if begun is not None else len(text)
+        begun = self.begun.search(encoded.data, encoded.byte(start))
+        hold = encoded.character(begun.start()) if begun is not None else len(text)
         if self.many:
             hold = min(hold, max(start, len(text.rstrip(_VISIBLE))))
         return hold
@@ -331,10 +331,10 @@ class PatternScanner:
 
     def feed(self, text: str) -> Scan:
         self.buffer += text
-        hold = self._from
+        hold, encoded = self._from, Encoded(self.buffer)
         if self._patterns.followable:
-            hold = self._patterns.hold(self.buffer, self._from)
-        hits = self._final(hold) if self._settled else self._hits(len(self.buffer))
+            hold = self._patterns.hold(self.buffer, encoded, self._from)
+        hits = self._final(encoded, hold) if self._settled else self._hits(encoded, len(self.buffer))
         safe = self.base + hold
         cut = max(0, hold - 1)
         self.buffer = self.buffer[cut:]
@@ -343,19 +343,19 @@ class PatternScanner:
         return Scan(hits, safe)
 
     def end(self) -> Scan:
-        end = len(self.buffer) + 1
-        return Scan(self._final(end) if self._settled else self._hits(end), self.base + len(self.buffer))
+        end, encoded = len(self.buffer) + 1, Encoded(self.buffer)
+        hits = self._final(encoded, end) if self._settled else self._hits(encoded, end)
+        return Scan(hits, self.base + len(self.buffer))
 
-    def _final(self, hold: int) -> list[Hit]:
+    def _final(self, encoded: Encoded, hold: int) -> list[Hit]:
         """Matches that begin before `hold`: nothing that is still forming can swallow or lengthen them."""
         if hold <= self._from:
             return []
         hits: list[tuple[int, Hit]] = []
-        encoded = Encoded(self.buffer)
         numbers = sorted(self._patterns.together.Match(encoded.data) or ())
-        if (
-            numbers and is_hurried()
-        ):  # one that has no bound and a group is slow: RE2 finds groups character by character
+        if not numbers:
+            return []
+        if is_hurried():  # one that has no bound and a group is slow: RE2 finds groups character by character
             takes(max(map(len, self.buffer.split()), default=0) // 64)
         for number in numbers:
             for match in self._matches(encoded, number, max(self._from, self._next[number] - self.base)):
@@ -395,15 +395,17 @@ class PatternScanner:
                 nested = nested + 1 if match.start() < reached and match.end() - match.start() > LONG else 0
                 at, reached = encoded.next(max(start, match.start() + 1)), match.end()
 
-    def _hits(self, before: int) -> list[Hit]:
+    def _hits(self, encoded: Encoded, before: int) -> list[Hit]:
         """Matches that end before this: what comes later can no longer undo them."""
-        encoded = Encoded(self.buffer)
+        numbers = self._patterns.together.Match(encoded.data)
+        if not numbers:
+            return []
         found = [
             (
                 self.base + match.begin,
                 Hit(self.base + match.begin, self.base + match.end, self._patterns.names[number]),
             )
-            for number in sorted(self._patterns.together.Match(encoded.data) or ())
+            for number in sorted(numbers)
             for match in self._matches(encoded, number, self._from)
             if match.end < before and self.base + match.end > self._told
         ]

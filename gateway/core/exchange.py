@@ -208,6 +208,7 @@ class Exchange:
         self._ended = False
         self._fault: Fault | None = None
         self.verdict: Verdict | None = None
+        self.closed = False  # there is a verdict
 
     @property
     def cleared(self) -> bool:
@@ -218,10 +219,6 @@ class Exchange:
     def held(self) -> int:
         """What it keeps of the answer: frames in the gate, or texts (the same ones) that a check will read whole."""
         return max(self._gate.held, self._spoken.size, self._spoken_raw.size)
-
-    @property
-    def closed(self) -> bool:
-        return self.verdict is not None
 
     def start(self) -> list[Effect]:
         """The first effects: the local checks of the question, or everything if there are none."""
@@ -322,7 +319,8 @@ class Exchange:
         effects: list[Effect] = []
         for following in self._following:
             finding, cleared = following.add(pieces)
-            finding = finding or self._cut_along(following)
+            if finding is None and following.watch.rewrites:
+                finding = self._cut_along(following)
             if finding is None:
                 self._gate.clear(following.watch, cleared)
                 continue
@@ -473,7 +471,7 @@ class Exchange:
         return [*beside, Ask(self._call), *silent]
 
     def _close(self, verdict: Verdict) -> list[Effect]:
-        self.verdict = verdict
+        self.verdict, self.closed = verdict, True
         effects: list[Effect] = []
         if self._asked and not self._over:
             effects.append(Drop(self._call.name))

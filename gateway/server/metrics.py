@@ -6,10 +6,9 @@ Labels are names from the configuration and words of ours; nothing that a client
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.core.breaker import State
@@ -38,13 +37,31 @@ class Breakers(Collector):
         yield found
 
 
+class Registry(CollectorRegistry):
+    """Collects what has gathered since it was last asked: adding to the library's counters costs more than a request's other sums."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gathered: dict[tuple[Counter, tuple[str, ...]], int] = {}
+
+    def add(self, counter: Counter, *labels: str) -> None:
+        """One more of these."""
+        key = (counter, labels)
+        self._gathered[key] = self._gathered.get(key, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        gathered, self._gathered = self._gathered, {}
+        for (counter, labels), number in gathered.items():
+            counter.labels(*map(str, labels)).inc(number)
+        return super().collect()
+
+
 class Metrics:
     """All counters of one gateway."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = registry = Registry()
         self.counted = 0  # requests
-        self._parts: dict[tuple[Any, ...], Counter] = {}
         self.requests = Counter(
             "outrider_requests", "Requests by what became of them", ["endpoint", "decision"], registry=registry
         )
@@ -108,7 +125,7 @@ class Metrics:
     def count(self, receipt: Receipt) -> None:
         """One finished request."""
         self.counted += 1
-        self._of(self.requests, receipt.endpoint or "none", receipt.decision or "none").inc()
+        self.registry.add(self.requests, receipt.endpoint or "none", receipt.decision or "none")
         if receipt.ended is not None:
             self.seconds.observe(receipt.ended - receipt.started)
         if receipt.first_byte is not None:
@@ -117,12 +134,12 @@ class Metrics:
             self._look(look)
         for call in receipt.calls:
             status = "cancelled" if call.cancelled else str(call.status or "none")
-            self._of(self.calls, call.upstream, status).inc()
+            self.registry.add(self.calls, call.upstream, status)
 
     def _look(self, look: Look) -> None:
         found, name = look.finding, look.watch.name
         verdict = found.outcome if found is not None else "dropped" if look.dropped else "unfinished"
-        self._of(self.checks, name, look.watch.side, verdict).inc()
+        self.registry.add(self.checks, name, look.watch.side, verdict)
         if look.spent is not None:
             if (tokens := look.spent.tokens.get("total_tokens")) is not None:
                 self.check_tokens.labels(name).inc(tokens)
@@ -130,13 +147,6 @@ class Metrics:
                 self.check_usd.labels(name).inc(look.spent.usd)
         if found is not None and found.outcome is Outcome.FAILED and look.watch.fails_open:
             self.failed_open.labels(name).inc()
-
-    def _of(self, counter: Counter, *labels: str) -> Counter:
-        """A counter's part with these labels: there are few, and the library takes its time to find one."""
-        key = (counter, *labels)
-        if (part := self._parts.get(key)) is None:
-            part = self._parts[key] = counter.labels(*map(str, labels))
-        return part
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
