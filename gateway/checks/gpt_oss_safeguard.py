@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr
 
 from gateway.checks.base import CheckFault
+from gateway.checks.beside import Beside
 from gateway.checks.guard import Guard, Verdict, harmless
-from gateway.checks.judge import beside
 from gateway.checks.replies import replied
 from gateway.core.terms import Document, Side
 
@@ -21,16 +21,11 @@ class GptOssSafeguard(Guard):
     """A hit where the model finds that the policy is broken."""
 
     use: Literal["gpt_oss_safeguard"] = "gpt_oss_safeguard"
-    rules: str = Field(description="a file with the policy to judge by, beside this one")
+    rules: Beside = Field(description="a file with the policy to judge by, beside this one")
     effort: Literal["low", "medium", "high"] = Field("low", description="how much the model reasons")
     max_tokens: int = Field(2048, ge=16, le=32768, description="of its reasoning and its answer")
 
     _policy: str = PrivateAttr(default="")
-
-    @field_validator("rules")
-    @classmethod
-    def _found(cls, rules: str, info: ValidationInfo) -> str:
-        return beside(rules, info)
 
     def model_post_init(self, _context: Any) -> None:
         self._policy = Path(self.rules).read_text(encoding="utf-8").strip()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.beside import Beside
 from gateway.checks.schemas import Schema
 from gateway.checks.texts import paths, spoken
 from gateway.core.terms import Document, Judgement, Passage, Place, Request
@@ -24,20 +25,10 @@ class JsonSchema(Check):
     schema_: dict[str, Any] | Literal["declared"] | None = Field(
         None, alias="schema", description="a JSON Schema, or 'declared': that of the request's own `response_format`"
     )
-    file: str | None = Field(None, description="a file with the schema, relative to the policy")
+    file: Beside | None = Field(None, description="a file with the schema, relative to the policy")
 
     _validator: Any = PrivateAttr(default=None)
     _asked: bool = PrivateAttr(default=True)  # JSON was asked for
-
-    @field_validator("file")
-    @classmethod
-    def _resolved(cls, name: str | None, info: ValidationInfo) -> str | None:
-        if name is None:
-            return None
-        path = Path((info.context or {}).get("folder", ".")) / name
-        if not path.is_file():
-            raise ValueError(f"the file '{name}' does not exist beside the policy")
-        return str(path)
 
     @model_validator(mode="after")
     def _readable(self) -> JsonSchema:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr
 
 from gateway.checks.base import Ask, Check, CheckFault
+from gateway.checks.beside import Beside
 from gateway.checks.replies import replied, usage_of
 from gateway.checks.texts import spoken
 from gateway.core.terms import Document, Judgement, Passage, Place
@@ -40,14 +41,9 @@ class Judge(Check):
     use: Literal["judge"] = "judge"
     model: str = Field(min_length=1, description="a model of the house")
     question: str = Field(QUESTION, min_length=1, description="YES is a hit")
-    rules: str | None = Field(None, description="a file with the rules to judge by; YES: a rule is broken")
+    rules: Beside | None = Field(None, description="a file with the rules to judge by; YES: a rule is broken")
 
     _task: str = PrivateAttr(default="")
-
-    @field_validator("rules")
-    @classmethod
-    def _found(cls, rules: str | None, info: ValidationInfo) -> str | None:
-        return None if rules is None else beside(rules, info)
 
     def model_post_init(self, _context: Any) -> None:
         self._task = f"The question: {self.question}"
@@ -80,14 +76,6 @@ class Judge(Check):
             "temperature": 0,
             "max_tokens": ANSWER_TOKENS,
         }
-
-
-def beside(file: str, info: ValidationInfo) -> str:
-    """The path of a file that a policy names, which lies beside it."""
-    path = Path((info.context or {}).get("folder", "."), file)
-    if not path.is_file():
-        raise ValueError(f"the file '{file}' does not exist beside the policy")
-    return str(path)
 
 
 def fenced(passages: Iterable[Passage]) -> str:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import ahocorasick
 import re2
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import NOTHING, Check
+from gateway.checks.beside import Beside
 from gateway.checks.following import Automaton, WordScanner, joins
 from gateway.checks.sieve import NOT_ASCII, Sieve
 from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
@@ -32,7 +33,9 @@ class Keywords(Check):
 
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")
-    files: list[str] = Field([], description="files with one word a line, # begins a comment; relative to the policy")
+    files: list[Beside] = Field(
+        [], description="files with one word a line, # begins a comment; relative to the policy"
+    )
     whole_word: bool = Field(False, description="only where no letter or digit touches it; for short words")
     except_: list[str] = Field([], alias="except", description="phrases inside which a word does not count")
 
@@ -42,15 +45,6 @@ class Keywords(Check):
     _excused: Any = PrivateAttr(default=None)
     _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
     _excuses: Any = PrivateAttr(default=None)
-
-    @field_validator("files")
-    @classmethod
-    def _resolved(cls, files: list[str], info: ValidationInfo) -> list[str]:
-        folder = Path((info.context or {}).get("folder", "."))
-        for name in files:
-            if not (folder / name).is_file():
-                raise ValueError(f"the file '{name}' does not exist beside the policy")
-        return [str(folder / name) for name in files]
 
     @model_validator(mode="after")
     def _something(self) -> Keywords:

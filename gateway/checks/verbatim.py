@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import Check
+from gateway.checks.beside import Beside
 from gateway.checks.copying import known_of, share
 from gateway.checks.texts import paths
 from gateway.core.terms import Judgement, Lane, Passage
@@ -22,19 +23,10 @@ class Verbatim(Check):
     inline: ClassVar[int] = 3_000
 
     use: Literal["verbatim"] = "verbatim"
-    files: list[str] = Field(min_length=1, description="documents, relative to the policy")
+    files: list[Beside] = Field(min_length=1, description="documents, relative to the policy")
     words: int = Field(12, ge=4, le=25, description="words in a row; a window of an answer shows that many again")
 
     _known: set[int] = PrivateAttr(default_factory=set)
-
-    @field_validator("files")
-    @classmethod
-    def _resolved(cls, files: list[str], info: ValidationInfo) -> list[str]:
-        folder = Path((info.context or {}).get("folder", "."))
-        for name in files:
-            if not (folder / name).is_file():
-                raise ValueError(f"the file '{name}' does not exist beside the policy")
-        return [str(folder / name) for name in files]
 
     @model_validator(mode="after")
     def _read(self) -> Verbatim:

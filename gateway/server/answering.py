@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from gateway.policy.plan import Plan, plan
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
 from gateway.server.candidate import Candidate, Part
+from gateway.server.carrying import Carrier
 from gateway.server.consult import Counsel
 from gateway.server.fan import FanOut, Pace
 from gateway.server.race import Race
@@ -100,18 +102,8 @@ class Answering:
         longest = max((upstream.timeout.total for upstream in self._house.upstreams.values()), default=0.0)
 
         async def race(exchange: Exchange, upstream: Upstream, part: Part, candidate: Candidate) -> None:
-            await (Alone if planned.local else Race)(
-                exchange,
-                planned.checks,
-                upstream,
-                headers=http.headers,
-                counsel=self._counsel,
-                release=candidate,
-                receipt=part,
-                afterwards=self._afterwards,
-                within=None,
-                sieve=planned.sieve,
-            ).run()
+            carry = self._carrier(http, planned, alone=planned.local)
+            await carry(exchange, upstream=upstream, release=candidate, receipt=part, within=None).run()
 
         upstream = FanOut(
             request.model,
@@ -165,29 +157,33 @@ class Answering:
             return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
 
         layout = planned.layouts[request.stream] if layout is None else layout
-        carrier = Alone if planned.local and (upstream is None or not request.stream) else Race
-        upstream = self._upstreams[route.upstream] if upstream is None else upstream
-        within = self._house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within
         release = Release(http, endpoint, request, planned, receipt, compress_from=self._settings.compress_from)
-        carrying = carrier(
+        carry = self._carrier(http, planned, alone=planned.local and (upstream is None or not request.stream))
+        carrying = carry(
             Exchange(call, layout, request.passages, self._settings.max_held, planned.follows, masks=masks),
-            planned.checks,
-            upstream,
-            headers=http.headers,
-            counsel=self._counsel,
+            upstream=self._upstreams[route.upstream] if upstream is None else upstream,
             release=release,
             receipt=receipt,
-            afterwards=self._afterwards,
-            within=within,
+            within=self._house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within,
             comment_after=comment_after,
             keepalive=self._settings.keepalive,
             reword=reword,
-            sieve=planned.sieve,
         )
         await carrying.run()
         if release.response is None:  # the client left before anything could be said
             raise asyncio.CancelledError
         return release.response
+
+    def _carrier(self, http: web.BaseRequest, planned: Plan, *, alone: bool) -> Callable[..., Carrier]:
+        """Who carries an exchange of this plan: whatever is the same for a request's own and for its candidates'."""
+        return partial(
+            Alone if alone else Race,
+            checks=planned.checks,
+            headers=http.headers,
+            counsel=self._counsel,
+            afterwards=self._afterwards,
+            sieve=planned.sieve,
+        )
 
 
 def _no_model(model: str) -> BadRequest:

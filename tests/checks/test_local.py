@@ -86,6 +86,8 @@ def test_keywords_from_a_file_beside_the_policy(tmp_path):
     assert check.judge(says("a bomb")).hit
     with pytest.raises(ValidationError, match="does not exist beside the policy"):
         Keywords.model_validate({"files": ["none.txt"]}, context={"folder": tmp_path})
+    with pytest.raises(ValidationError, match=r"did you mean 'words.txt'\?"):
+        Keywords.model_validate({"files": ["word.txt"]}, context={"folder": tmp_path})
 
 
 @pytest.mark.parametrize(

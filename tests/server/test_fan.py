@@ -16,7 +16,7 @@ from gateway.server.consult import Counsel
 from gateway.server.fan import FanOut, Pace
 from gateway.server.race import Race
 from gateway.server.record import Receipt
-from gateway.server.upstream import CallRecord
+from gateway.server.upstream import CUT, CallRecord, UpstreamError
 from tests.server.test_carriers import Client
 from tests.world import watch
 
@@ -52,8 +52,8 @@ class NoRoom(Account):
         return not size or not part.startswith("answer")
 
 
-def fan(members, receipt, early_stop="exact"):
-    strategy = Vote(members=[{"model": "m", "samples": 3}], early_stop=early_stop, strategy="vote")
+def fan(members, receipt, early_stop="exact", upstream=None, **more):
+    strategy = Vote(members=[{"model": "m", "samples": 3}], early_stop=early_stop, strategy="vote", **more)
     house = House(
         upstreams={"up": UpstreamSettings(base_url="http://127.0.0.1:9/v1")},
         models={"m": Model(upstream="up", model="m")},
@@ -63,7 +63,7 @@ def fan(members, receipt, early_stop="exact"):
         Fan(strategy=strategy),
         house,
         race=members.race,
-        upstreams={"up": None},
+        upstreams={"up": upstream},
         planned=Plan((), {}, ()),
         receipt=receipt,
         pace=Pace(),
@@ -143,3 +143,33 @@ async def test_a_candidate_that_our_own_code_fails_with_is_one_less(carrier, bro
     await carrying.run()
     assert client.verdict.decision == decision
     assert receipt.decision == decision
+
+
+class TwoAgree(Members):
+    async def race(self, exchange, upstream, part, candidate):
+        said = "no" if candidate.task.key == "m#1" else "yes"
+        frame = {"choices": [{"index": 0, "message": {"content": said}, "finish_reason": "stop"}]}
+        candidate.send(Delta(frame, size=10))
+        await candidate.close(Verdict(Decision.RELEASED))
+
+
+class NoVectors:
+    """An upstream whose vectors do not come, by its fault or by ours."""
+
+    def __init__(self, error):
+        self.error = error
+
+    async def ask(self, endpoint, model, body):
+        raise self.error
+
+
+@pytest.mark.parametrize(("error", "why"), [(RuntimeError("ours"), "internal_error"), (UpstreamError(CUT), CUT.code)])
+async def test_without_vectors_a_vote_goes_on_with_equal_texts(error, why):
+    receipt = Receipt(keep=lambda _: None)
+    ballot = {"type": "text", "cluster": {"model": "m", "threshold": 0.9}}
+    panel = fan(TwoAgree(), receipt, "none", NoVectors(error), ballot=ballot, expose="full")
+    answer = panel.answer(CALL, {}, CallRecord("only", "fan-out", "panel"))
+    (delta,) = await anext(answer)
+    await answer.aclose()
+    assert delta.frame["choices"][0]["message"]["content"] == "yes"
+    assert delta.frame["outrider"]["fanout"]["cluster_error"] == why

@@ -1,0 +1,24 @@
+"""Files that a policy names: they lie beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationInfo
+
+from gateway.yamlfile import did_you_mean
+
+
+def _found(file: str, info: ValidationInfo) -> str:
+    """Its path. Raises ValueError where there is none, with the name of one that is nearly called so."""
+    folder = Path((info.context or {}).get("folder", "."))
+    path = folder / file
+    if not path.is_file():
+        near = path.parent
+        there = [str(one.relative_to(folder)) for one in near.iterdir() if one.is_file()] if near.is_dir() else []
+        raise ValueError(f"the file '{file}' does not exist beside the policy{did_you_mean(file, there)}")
+    return str(path)
+
+
+Beside = Annotated[str, AfterValidator(_found)]
