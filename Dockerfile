@@ -4,11 +4,13 @@
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
+# of pyproject.toml, with commas between: postgres, phone, language, aws, ...
+ARG EXTRAS=
 WORKDIR /src
 RUN python -m venv /opt/outrider
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
-RUN /opt/outrider/bin/python -m pip install --no-cache-dir . \
+RUN /opt/outrider/bin/python -m pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}" \
  && /opt/outrider/bin/python -m pip uninstall --yes pip \
  && /opt/outrider/bin/python -m compileall -q /opt/outrider/lib
 

@@ -28,6 +28,7 @@ class JsonSchema(Check):
     file: Beside | None = Field(None, description="a file with the schema, relative to the policy")
 
     _validator: Any = PrivateAttr(default=None)
+    _said: str = PrivateAttr(default="")  # by the file
     _asked: bool = PrivateAttr(default=True)  # JSON was asked for
 
     @model_validator(mode="after")
@@ -37,12 +38,16 @@ class JsonSchema(Check):
         schema: Any = self.schema_
         if self.file is not None:
             try:
-                schema = json.loads(Path(self.file).read_bytes())
+                self._said = Path(self.file).read_text(encoding="utf-8")
+                schema = json.loads(self._said)
             except ValueError:
                 raise ValueError("the file is no JSON") from None
         if isinstance(schema, dict):
             self._validator = Schema(schema)
         return self
+
+    def read_from(self) -> str:
+        return self._said
 
     def bound(self, request: Request) -> Check:
         """With `schema: declared`: as the request declares its answer; one that declares nothing has no schema."""

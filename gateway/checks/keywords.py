@@ -13,7 +13,7 @@ import re2
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import NOTHING, Check
-from gateway.checks.beside import Beside
+from gateway.checks.beside import Beside, digest
 from gateway.checks.following import Automaton, WordScanner, joins
 from gateway.checks.sieve import NOT_ASCII, Sieve
 from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
@@ -40,6 +40,7 @@ class Keywords(Check):
     except_: list[str] = Field([], alias="except", description="phrases inside which a word does not count")
 
     _listed: list[str] = PrivateAttr(default_factory=list)
+    _said: str = PrivateAttr(default="")  # by the files
     _found: Any = PrivateAttr(default=None)
     _any: Any = PrivateAttr(default=None)  # says fast that none of a few words stands in a text
     _excused: Any = PrivateAttr(default=None)
@@ -56,9 +57,10 @@ class Keywords(Check):
 
     def model_post_init(self, _context: Any) -> None:
         listed = [folded(word) for word in self.words]
-        for name in self.files:
-            lines = Path(name).read_text(encoding="utf-8").splitlines()
-            listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        texts = [Path(name).read_text(encoding="utf-8") for name in self.files]
+        self._said = digest(texts)
+        lines = [line for text in texts for line in text.splitlines()]
+        listed += [folded(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
         self._found = _automaton([word for word in listed if word])
         self._any = _set_of(listed) if len(listed) <= MOST_AT_ONCE else None
         if self._any is not None:
@@ -70,6 +72,9 @@ class Keywords(Check):
             excuses = [folded(word) for word in self.except_]
             self._excused = _automaton(excuses)
             self._excuses = Automaton(excuses)
+
+    def read_from(self) -> str:
+        return self._said
 
     @property
     def sieve(self) -> Sieve | None:

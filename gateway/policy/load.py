@@ -123,8 +123,18 @@ def _policy(source: Source, known_model: Known | None) -> Policy | None:
             entries[name] = entry
     if len(entries) == len(head.checks):
         _check_tests(head, entries, source)
-    digest = hashlib.sha256(source.raw).hexdigest()[:8]
-    return Policy(source.path, digest, head, entries)
+    return Policy(source.path, _digest(source.raw, entries), head, entries)
+
+
+def _digest(raw: bytes, entries: Mapping[str, Entry]) -> str:
+    """Eight hex digits of the SHA-256 of a policy's file, and of the files that its checks have read."""
+    made = hashlib.sha256(raw)
+    for entry in entries.values():
+        checks = entry.check.jurors().values() if isinstance(entry.check, Jury) else [entry.check]
+        for read in [check.read_from() for check in checks]:
+            if read:
+                made.update(b"\0" + read.encode())
+    return made.hexdigest()[:8]
 
 
 def _section(loc: tuple[str | int, ...]) -> str:

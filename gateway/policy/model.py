@@ -196,7 +196,7 @@ class Policy:
     """One file, read and found able to act."""
 
     path: Path
-    hash: str  # the first 8 hex digits of the file's SHA-256
+    hash: str  # 8 hex digits of a digest of the file and of the files that its checks have read
     head: Head
     entries: Mapping[str, Entry]
 

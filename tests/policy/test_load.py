@@ -1,9 +1,12 @@
 """Policies: what is accepted, and for everything else the file, the line and what was meant."""
 
+import hashlib
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
+from gateway.checks import KINDS, beside
 from gateway.policy.load import BUILT_IN, PolicyError, load_policies
 from gateway.policy.plan import plan
 
@@ -286,3 +289,39 @@ def test_a_policy_for_keys_that_nobody_has_cannot_act(tmp_path):
     file.write_text("policy: p\nfor: {keys: other-*}\nchecks: {a: {use: keywords, words: [x]}}")
     with pytest.raises(PolicyError, match=r"p.yaml:2:"):
         load_policies(file, keys=[])
+
+
+NAMING = {
+    "keywords": "files: [f]",
+    "verbatim": "files: [f]",
+    "json_schema": "file: f, at: output",
+    "judge": "model: m, rules: f",
+    "gpt_oss_safeguard": "model: m, rules: f",
+}
+
+
+def test_every_kind_that_names_files_is_here():
+    naming = repr(beside._found)
+    assert {kind for kind, made in KINDS.items() if naming in repr(get_type_hints(made, include_extras=True))} == set(
+        NAMING
+    )
+
+
+@pytest.mark.parametrize("panel", [False, True])
+@pytest.mark.parametrize("kind", NAMING)
+def test_a_version_tells_what_the_files_said_that_a_policy_names(tmp_path, kind, panel):
+    check = f"{{use: {kind}, {NAMING[kind]}}}"
+    if panel:
+        check = f"{{need: 1, of: {{one: {check.replace(', at: output', '')}}}, at: output}}"
+    (tmp_path / "p.yaml").write_text(f"policy: p\nchecks:\n  a: {check}\n")
+    versions = []
+    for text in ('{"type": "object"}', '{"type": "string"}', '{"type": "object"}'):
+        (tmp_path / "f").write_text(text * (1 if kind == "json_schema" else 20))
+        versions += [policy.version for policy in load_policies(tmp_path).policies]
+    assert versions[0] == versions[2] != versions[1]
+
+
+def test_a_policy_that_names_no_file_has_the_digest_of_its_own(tmp_path):
+    (tmp_path / "p.yaml").write_text("policy: p\nchecks: {a: {use: keywords, words: [x]}}\n")
+    (policy,) = load_policies(tmp_path).policies
+    assert policy.hash == hashlib.sha256((tmp_path / "p.yaml").read_bytes()).hexdigest()[:8]
