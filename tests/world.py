@@ -28,6 +28,7 @@ from gateway.core.terms import (
     Watch,
     When,
 )
+from tests.patience import LONG
 
 FAULT = Fault(502, "broken", "upstream_cut")
 CALL = Call("only", "up", "model", {}, stream=True)
@@ -38,7 +39,7 @@ def watch(name, side="input", **settings):
     places = settings.pop("places", None)
     if places is None:
         places = {Place.USER} if side == "input" else {Place.CONTENT}
-    return Watch(name, Side(side), frozenset(places), **settings)
+    return Watch(name, Side(side), frozenset(places), **{"timeout": LONG, **settings})
 
 
 def before(name, **settings):

@@ -94,7 +94,7 @@ def asking(**answers):
 )
 async def test_all_at_once_and_as_early_as_can_be(answers, outcome, named):
     asked, counsel = asking(**answers)
-    shown = Examine(watch("one", timeout=2.0), (Passage("p", Place.USER, "hm"),))
+    shown = Examine(watch("one"), (Passage("p", Place.USER, "hm"),))
     finding = await look_once(made(), shown, counsel)
     assert finding.outcome == outcome
     assert set(asked) == set(QUESTIONS)

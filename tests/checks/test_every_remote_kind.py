@@ -16,6 +16,7 @@ from gateway.core.terms import Examine, Passage, Place
 from gateway.server.consult import Counsel, look_once
 from gateway.server.targets import Targets
 from gateway.server.upstreams import make_upstreams
+from tests.patience import LONG
 from tests.world import watch
 
 SECRET = "the text of the user"
@@ -152,7 +153,7 @@ def made(service, tmp_path):
     return make
 
 
-async def look(service, check, timeout=5.0):
+async def look(service, check, timeout=LONG):
     return await look_once(check, Examine(watch("one", timeout=timeout), SHOWN), service.counsel)
 
 
@@ -197,7 +198,7 @@ async def test_silence(service, made, kind, does):
 async def test_an_answer_that_breaks_off(service, made, kind, does):
     service.says(MATRIX[kind][1])
     service.does = does
-    assert_failed(await look(service, made(kind), timeout=2.0))
+    assert_failed(await look(service, made(kind)))
 
 
 GARBAGE = [

@@ -19,6 +19,7 @@ from gateway.config.model import House
 from gateway.core.terms import Examine, Passage, Place, Span
 from gateway.server.consult import Counsel, look_once
 from gateway.server.targets import Targets
+from tests.patience import LONG
 from tests.world import watch
 
 USER = Passage("messages[0].content", Place.USER, "call Ann at noon")
@@ -66,7 +67,7 @@ def made(kind, url, **settings):
     return kind.model_validate({"use": kind.model_fields["use"].default, "url": url, **settings})
 
 
-async def look(service, check, *passages, timeout=5.0):
+async def look(service, check, *passages, timeout=LONG):
     del service.seen[:]
     return await look_once(check, Examine(watch("one", timeout=timeout), passages), service.counsel)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Play:
     """What is written for one request, and what then becomes of the connection."""
 
-    writes: list
+    writes: list  # bytes, or an event that is waited for first
     then: str = "keep"  # or: close, reset, stall (nothing more is read or written)
     pause: float = 0.0  # after each write; at 0 the loop may turn
     early: bool = False  # before the body of the request is read, which it never is
@@ -64,6 +64,9 @@ class Rough:
         self.asked.append((number, head, body))
         try:
             for data in play.writes:
+                if isinstance(data, asyncio.Event):
+                    await data.wait()
+                    continue
                 writer.write(data)
                 await writer.drain()
                 await asyncio.sleep(play.pause)

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.server.afterwards import Afterwards
+from tests.patience import LONG
 
 
 async def test_it_is_bounded_and_says_what_it_could_not_take():
@@ -17,7 +18,7 @@ async def test_it_is_bounded_and_says_what_it_could_not_take():
     after.start(work("two"), lambda: lost.append("two"))
     assert lost == ["two"]
     gate.set()
-    await after.drain(1)
+    await after.drain(LONG)
     assert done == ["one"]
 
 
@@ -28,7 +29,7 @@ async def test_a_failure_is_logged_and_raised_to_nobody():
         raise ValueError("x")
 
     after.start(fails(), lambda: None)
-    await after.drain(1)
+    await after.drain(LONG)
 
 
 async def test_what_does_not_end_is_cancelled():

@@ -10,6 +10,7 @@ import pytest
 from gateway.core.chain import Chain
 from gateway.server.audit.opening import open_store
 from gateway.server.audit.store import Selection, StoreError, entry
+from tests.patience import LONG
 from tests.servers import Postgres
 
 
@@ -101,7 +102,7 @@ def test_several_writers_make_one_chain(url):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(LONG)
     store = open_store(url, read_only=True)
     assert sorted(ids(store)) == sorted(f"req_{100 * n + m}" for n in range(4) for m in range(10))
     assert (verified(store).flaws, verified(store).count) == ([], 40)

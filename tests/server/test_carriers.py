@@ -22,6 +22,7 @@ from gateway.server.race import Race
 from gateway.server.record import Receipt
 from gateway.server.release import ClientGone
 from gateway.server.upstream import CUT, UpstreamError
+from tests.patience import LONG
 from tests.world import watch
 
 WORDS = Keywords(words=["swordfish"])
@@ -125,7 +126,7 @@ def made(
     stream=True,
     question="hello",
     system="",
-    within=5.0,
+    within=LONG,
     max_held=10**6,
     **more,
 ):
@@ -197,6 +198,7 @@ async def test_a_blocked_question_is_asked_of_nobody(carrier):
     assert receipt.calls == []
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_the_whole_has_a_deadline(carrier):
     upstream = Upstream([[delta("x")]], end=60.0)
@@ -208,6 +210,7 @@ async def test_the_whole_has_a_deadline(carrier):
     assert receipt.decision == "failed"
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("end", [None, 60.0])
 async def test_what_is_decided_before_the_deadline_is_told_after_it(carrier, end):
@@ -219,6 +222,7 @@ async def test_what_is_decided_before_the_deadline_is_told_after_it(carrier, end
     assert client.verdict.decision is (Decision.BLOCKED if end else Decision.RELEASED)
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_silent_stream_under_way_gets_comments(carrier):
     upstream = Upstream([[delta("x")]], end=0.3)
@@ -229,6 +233,7 @@ async def test_a_silent_stream_under_way_gets_comments(carrier):
     assert client.verdict.decision is Decision.RELEASED
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_one_that_has_not_begun_gets_none(carrier):
     upstream = Upstream([], end=0.3)
@@ -238,6 +243,7 @@ async def test_one_that_has_not_begun_gets_none(carrier):
     assert "comment" not in upstream.told
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_client_that_goes_with_a_comment_has_left(carrier):
     upstream = Upstream([[delta("x")]], end=60.0)
@@ -248,6 +254,7 @@ async def test_a_client_that_goes_with_a_comment_has_left(carrier):
     assert upstream.closed.is_set()
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("begun", [False, True])
 async def test_who_is_cancelled_has_left(carrier, begun):

@@ -17,6 +17,7 @@ from gateway.server.connection import MOST_HELD
 from gateway.server.trust import verifying
 from gateway.wire import http1
 from tests.end_to_end.process import free_port
+from tests.patience import LONG, until
 from tests.server.rough import Play, Rough, answer, in_chunks
 
 PEM = Path(__file__).parent / "localhost.pem"  # signed by itself, for localhost
@@ -41,13 +42,17 @@ def asks(url, body=b"{}", **more):
     return Request("POST", url, {"content-type": "application/json"}, body, **more)
 
 
-async def call(client, url, within=20, **more):
+def soon():
+    return time.monotonic() + LONG
+
+
+async def call(client, url, within=LONG, **more):
     """Status and body. Raises CallLost."""
-    until = time.monotonic() + within
-    found = await client.send(asks(url, **more), until)
+    end = time.monotonic() + within
+    found = await client.send(asks(url, **more), end)
     try:
         parts = []
-        while data := await found.read(until):
+        while data := await found.read(end):
             parts.append(data)
         found.release()
         return found.status, b"".join(parts)
@@ -55,11 +60,11 @@ async def call(client, url, within=20, **more):
         found.close()
 
 
-async def ends(condition, within=10):
-    until = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < until
-        await asyncio.sleep(0.005)
+async def still(task):
+    """It goes on, also when the loop has turned some times."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert not task.done()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ async def test_an_answer(client, good):
 async def test_headers_and_media(client):
     head = b"Content-Type: Application/JSON; charset=utf-8\r\nX-Request-Id: r1\r\nx-request-id: r2\r\n"
     async with Rough([Play([answer(headers=head)])]) as upstream:
-        found = await client.send(asks(upstream.url), time.monotonic() + 20)
+        found = await client.send(asks(upstream.url), soon())
         assert found.media == "application/json"
         assert found.headers.get("x-request-id") == "r1"
         assert found.headers.get("x-none", "?") == "?"
@@ -87,8 +92,8 @@ async def test_headers_and_media(client):
 
 async def test_a_request_without_a_body(client):
     async with Rough([Play([answer(b"hi")])]) as upstream:
-        found = await client.send(Request("GET", upstream.url, {}, None), time.monotonic() + 20)
-        assert await found.read(time.monotonic() + 20) == b"hi"
+        found = await client.send(Request("GET", upstream.url, {}, None), soon())
+        assert await found.read(soon()) == b"hi"
         found.close()
         assert upstream.asked[0][1].startswith(b"GET ")
 
@@ -152,47 +157,60 @@ async def test_a_header_that_would_break_the_request_is_not_sent(client):
     async with Rough() as upstream:
         bad = Request("POST", upstream.url, {"x": "y\r\nz: a"}, b"{}")
         with pytest.raises(Unreadable):
-            await client.send(bad, time.monotonic() + 20)
+            await client.send(bad, soon())
         assert not upstream.asked
 
 
-async def test_silence_before_the_head(client):
+async def test_silence_before_the_head(client, leap):
     async with Rough([Play([], "stall")]) as upstream:
+        asked = asyncio.create_task(call(client, upstream.url))
+        await until(lambda: upstream.asked)
+        leap(LONG)
         with pytest.raises(Late) as caught:
-            await call(client, upstream.url, within=0.1)
+            await asked
         assert not caught.value.connecting
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
-async def test_silence_within_the_body(client):
+async def test_silence_within_the_body(client, leap):
     async with Rough([Play([OK + b"content-length: 5\r\n\r\nhe"], "stall")]) as upstream:
-        found = await client.send(asks(upstream.url), time.monotonic() + 20)
-        assert await found.read(time.monotonic() + 0.1) == b"he"
-        before = time.monotonic()
+        found = await client.send(asks(upstream.url), soon())
+        assert await found.read(soon()) == b"he"
+        reading = asyncio.create_task(found.read(soon()))
+        await still(reading)
+        leap(LONG)
         with pytest.raises(Late):
-            await found.read(before + 0.1)
-        assert 0.09 <= time.monotonic() - before < 5
+            await reading
         found.close()
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
-async def test_patience_that_shrinks(own):
-    async with Rough([Play([OK + b"content-length: 9\r\n\r\n", b"a", b"b"], "stall", pause=0.2)]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 30)
-        assert await found.read(time.monotonic() + 9) == b"a"
-        assert await found.read(time.monotonic() + 9) == b"b"
-        before = time.monotonic()
+async def test_patience_that_shrinks(own, leap):
+    more = asyncio.Event()
+    async with Rough([Play([OK + b"content-length: 9\r\n\r\na", more, b"b"], "stall")]) as upstream:
+        found = await own.send(asks(upstream.url), soon())
+        assert await found.read(soon()) == b"a"
+        more.set()
+        assert await found.read(soon()) == b"b"
+        reading = asyncio.create_task(found.read(time.monotonic() + 5))
+        await asyncio.sleep(0)
+        leap(5)  # sooner than what the timer was set to
         with pytest.raises(Late):
-            await found.read(before + 0.05)  # sooner than what the timer was set to
-        assert time.monotonic() - before < 5
+            async with asyncio.timeout(LONG / 2):
+                await reading
         found.close()
 
 
-async def test_patience_that_grows(own):
-    late = Play([OK + b"content-length: 9\r\n\r\n", b"a"], "stall", pause=0.6)
-    async with Rough([late]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 0.5)
-        assert await found.read(time.monotonic() + 9) == b"a"  # after the timer was to ring first
+async def test_patience_that_grows(own, leap):
+    more = asyncio.Event()
+    async with Rough([Play([OK + b"content-length: 9\r\n\r\n", more, b"a"], "stall")]) as upstream:
+        found = await own.send(asks(upstream.url), soon())
+        reading = asyncio.create_task(found.read(time.monotonic() + 3 * LONG))
+        await asyncio.sleep(0)
+        leap(LONG)  # the timer was to ring by now
+        await still(reading)
+        more.set()
+        assert await reading == b"a"
         found.close()
 
 
@@ -202,7 +220,7 @@ async def test_a_connection_that_is_not_made_in_time(own, monkeypatch):
 
     monkeypatch.setattr(own, "_opened", hangs)
     with pytest.raises(Late) as caught:
-        await own.send(asks("http://127.0.0.1:1/", connect=0.05), time.monotonic() + 20)
+        await own.send(asks("http://127.0.0.1:1/", connect=0.05), soon())
     assert caught.value.connecting
 
 
@@ -210,21 +228,21 @@ async def test_a_connection_that_is_not_made_in_time(own, monkeypatch):
 async def test_a_call_that_is_cancelled_cuts_its_connection(client, part):
     async with Rough([Play([part], "stall")]) as upstream:
         task = asyncio.create_task(call(client, upstream.url))
-        await ends(lambda: upstream.asked)
+        await until(lambda: upstream.asked)
         await asyncio.sleep(0.02)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert task.cancelled()
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
 async def test_a_stream_that_is_left_cuts_its_connection(client):
     async with Rough([Play([in_chunks(b"x" * 10)[:-5]] + [b"a\r\n0123456789\r\n"] * 500, pause=0.01)]) as upstream:
-        found = await client.send(asks(upstream.url), time.monotonic() + 20)
-        await found.read(time.monotonic() + 20)
+        found = await client.send(asks(upstream.url), soon())
+        await found.read(soon())
         found.close()
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
 async def test_closing_the_client_closes_what_rests_and_what_goes_on():
@@ -234,11 +252,11 @@ async def test_closing_the_client_closes_what_rests_and_what_goes_on():
             group.create_task(call(made, upstream.url))
             group.create_task(call(made, upstream.url))
         busy = asyncio.create_task(call(made, upstream.url))
-        await ends(lambda: len(upstream.asked) == 3)
+        await until(lambda: len(upstream.asked) == 3)
         await made.close()
         with pytest.raises(CallLost):
             await busy
-        await ends(lambda: upstream.closed == {0, 1})
+        await until(lambda: upstream.closed == {0, 1})
         with pytest.raises(Unreachable):
             await call(made, upstream.url)
         assert len(upstream.asked) == 3
@@ -272,9 +290,11 @@ async def test_a_request_does_not_go_again_when_a_byte_of_an_answer_has_come(own
 
 @pytest.mark.parametrize("late", [b"junk", answer(b"bad"), b"\r\n"])
 async def test_what_comes_while_a_connection_rests_ends_it(own, late):
-    async with Rough([Play([answer(b"one"), b"", late], pause=0.05), Play([answer(b"two")])]) as upstream:
+    rests = asyncio.Event()
+    async with Rough([Play([answer(b"one"), rests, late]), Play([answer(b"two")])]) as upstream:
         assert await call(own, upstream.url) == (200, b"one")
-        await ends(lambda: upstream.closed == {0})
+        rests.set()
+        await until(lambda: upstream.closed == {0})
         assert await call(own, upstream.url) == (200, b"two")
         assert upstream.connections == 2
 
@@ -306,7 +326,7 @@ async def test_connections_do_not_rest_for_ever(own, monkeypatch):
     monkeypatch.setattr(lean, "REST", 0.05)
     async with Rough([Play([answer()])]) as upstream:
         await call(own, upstream.url)
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
         assert own._resting == {}
         assert not own._open
 
@@ -317,19 +337,19 @@ async def test_only_so_many_connections_rest(own, monkeypatch):
         async with asyncio.TaskGroup() as group:
             for _ in range(5):
                 group.create_task(call(own, upstream.url))
-        await ends(lambda: len(upstream.closed) == 3)
+        await until(lambda: len(upstream.closed) == 3)
         assert len(own._open) == 2
 
 
 async def test_reading_pauses_while_nobody_takes_what_has_come(own):
     large = b"x" * 30_000_000
     async with Rough([Play([answer(large)])]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 20)
-        await asyncio.sleep(0.2)
-        held = found._connection.answer.held
-        assert MOST_HELD < held < 1_000_000  # and one read more at most
+        found = await own.send(asks(upstream.url), soon())
+        await until(lambda: found._connection.answer.held > MOST_HELD)
+        await asyncio.sleep(0.1)
+        assert found._connection.answer.held < 1_000_000  # and one read more at most
         size = 0
-        while data := await found.read(time.monotonic() + 20):
+        while data := await found.read(soon()):
             size += len(data)
         assert size == len(large)
         found.release()
@@ -337,14 +357,18 @@ async def test_reading_pauses_while_nobody_takes_what_has_come(own):
         assert len(own._open) == 1
 
 
-async def test_the_end_of_a_stream_may_come_a_little_later(own):
+async def test_the_end_of_a_stream_may_come_a_little_later(own, monkeypatch):
     """After [DONE] nobody reads on; the last chunk, in a packet of its own, still makes the connection good."""
-    async with Rough([Play([in_chunks(b"[DONE]")[:-5], b"0\r\n\r\n"], pause=0.05), Play([answer(b"two")])]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 20)
-        assert await found.read(time.monotonic() + 20) == b"[DONE]"
+    monkeypatch.setattr("gateway.server.connection.LINGER", LONG)
+    left = asyncio.Event()
+    async with Rough([Play([in_chunks(b"[DONE]")[:-5], left, b"0\r\n\r\n"]), Play([answer(b"two")])]) as upstream:
+        found = await own.send(asks(upstream.url), soon())
+        assert await found.read(soon()) == b"[DONE]"
         found.release()
         found.close()
-        await asyncio.sleep(0.15)
+        assert not own._resting
+        left.set()
+        await until(lambda: own._resting)
         assert await call(own, upstream.url) == (200, b"two")
         assert upstream.connections == 1
 
@@ -352,24 +376,24 @@ async def test_the_end_of_a_stream_may_come_a_little_later(own):
 async def test_an_end_that_does_not_come_is_not_waited_for(own, monkeypatch):
     monkeypatch.setattr("gateway.server.connection.LINGER", 0.05)
     async with Rough([Play([in_chunks(b"[DONE]")[:-5]], "stall")]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 20)
-        await found.read(time.monotonic() + 20)
+        found = await own.send(asks(upstream.url), soon())
+        await found.read(soon())
         found.release()
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
 async def test_an_end_that_is_far_off_is_not_waited_for(own, monkeypatch):
-    monkeypatch.setattr("gateway.server.connection.LINGER", 60)
+    monkeypatch.setattr("gateway.server.connection.LINGER", LONG)
     async with Rough([Play([answer(b"x" * 30_000_000)])]) as upstream:
-        found = await own.send(asks(upstream.url), time.monotonic() + 20)
+        found = await own.send(asks(upstream.url), soon())
         found.release()
-        await ends(lambda: upstream.closed == {0})
+        await until(lambda: upstream.closed == {0})
 
 
 async def test_an_answer_that_was_read_and_refused_leaves_a_good_connection(client):
     async with Rough([Play([answer(b"no", b"500 Oops")]), Play([answer(b"two")])]) as upstream:
-        found = await client.send(asks(upstream.url), time.monotonic() + 20)
-        while await found.read(time.monotonic() + 20):
+        found = await client.send(asks(upstream.url), soon())
+        while await found.read(soon()):
             pass
         found.close()
         assert await call(client, upstream.url) == (200, b"two")
@@ -384,8 +408,8 @@ async def test_a_call_leaves_nothing_for_the_garbage_collector(own, good):
         gc.disable()
         try:
             for _ in range(5):
-                found = await own.send(asks(upstream.url), time.monotonic() + 20)
-                assert await found.read(time.monotonic() + 20) == b"hi"
+                found = await own.send(asks(upstream.url), soon())
+                assert await found.read(soon()) == b"hi"
                 found.close()
                 del found
             await asyncio.sleep(0.01)

@@ -19,6 +19,7 @@ from gateway.policy.model import PolicySet
 from gateway.server.app import Gateway
 from gateway.server.upstreams import make_upstreams
 from gateway.settings import Settings
+from tests.patience import LONG
 
 CALL = {"name": "search", "arguments": '{"q": "x"}'}
 UP = {"scripted": [{"model": "calls", "tool_calls": [CALL]}, {"reply": "All is well with the boats."}]}
@@ -164,7 +165,7 @@ async def test_a_fault_is_only_what_on_error_says(serving, tmp_path, fault, case
     for stream in streams:
         assert expected[stream][0] == 200
         for on_error, (server, receipts) in served.items():
-            got = await asyncio.wait_for(answer_of(server, model, stream), 5)
+            got = await asyncio.wait_for(answer_of(server, model, stream), LONG)
             assert_as_told(on_error, got, expected[stream], receipts.pop())
 
 

@@ -17,6 +17,7 @@ from gateway.server.fan import FanOut, Pace
 from gateway.server.race import Race
 from gateway.server.record import Receipt
 from gateway.server.upstream import CUT, CallRecord, UpstreamError
+from tests.patience import LONG
 from tests.server.test_carriers import Client
 from tests.world import watch
 
@@ -82,6 +83,7 @@ async def test_one_that_is_closed_in_the_middle_of_its_answer_ends_quietly():
     assert receipt.fanout["decision"] == "decided"
 
 
+@pytest.mark.usefixtures("idle_time")
 @pytest.mark.parametrize("carrier", [Alone, Race])
 @pytest.mark.parametrize("ended_by", ["deadline", "client", "room"])
 async def test_whoever_a_contest_asks_ends_with_the_request(carrier, ended_by):
@@ -98,7 +100,7 @@ async def test_whoever_a_contest_asks_ends_with_the_request(carrier, ended_by):
         release=client,
         receipt=receipt,
         afterwards=Afterwards(),
-        within=0.05 if ended_by == "deadline" else 5.0,
+        within=0.05 if ended_by == "deadline" else LONG,
     )
     if ended_by == "client":
         with pytest.raises(TimeoutError):
@@ -138,7 +140,7 @@ async def test_a_candidate_that_our_own_code_fails_with_is_one_less(carrier, bro
         release=client,
         receipt=receipt,
         afterwards=Afterwards(),
-        within=5.0,
+        within=LONG,
     )
     await carrying.run()
     assert client.verdict.decision == decision

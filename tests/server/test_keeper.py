@@ -8,6 +8,12 @@ import pytest
 from gateway.server.audit import keeper as module
 from gateway.server.audit.keeper import Keeper
 from gateway.server.audit.store import StoreError
+from tests.patience import LONG, until
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", LONG)
 
 
 class Memory:
@@ -41,7 +47,7 @@ def receipt(number):
 
 
 class Running:
-    def __init__(self, store, within=1.0, **settings):
+    def __init__(self, store, within=LONG, **settings):
         self.counted = {}
         settings = {"strict": False, "on_error": "answer"} | settings
         self.keeper = Keeper(store, counted=self._count, **settings)
@@ -56,13 +62,7 @@ class Running:
 
     async def __aexit__(self, *_):
         self.keeper.close(self._within)
-        await asyncio.wait_for(self._task, 10)
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(self._task, LONG)
 
 
 async def test_receipts_go_in_groups_and_the_rest_at_the_end():
@@ -109,7 +109,7 @@ async def test_a_store_that_hangs_is_waited_for_only_so_long(monkeypatch):
     import threading
 
     go = threading.Event()
-    store.append, real = (lambda entries: (go.wait(5), real(entries))), store.append
+    store.append, real = (lambda entries: (go.wait(LONG), real(entries))), store.append
     async with Running(store, strict=True, on_error="refuse") as running:
         assert await running.keeper.kept(receipt(1)) is False
         go.set()
@@ -155,3 +155,11 @@ async def test_what_cannot_be_written_at_the_end_is_counted(monkeypatch):
     async with Running(store, within=0.1) as running:
         running.keeper.keep(receipt(1))
     assert running.counted["lost"] == 1
+
+
+async def test_a_process_that_stood_still_at_its_end_writes_what_is_left():
+    store = Memory()
+    async with Running(store, within=0.0) as running:
+        running.keeper.keep(receipt(1))
+    assert store.ids == [1]
+    assert running.counted == {"kept": 1}

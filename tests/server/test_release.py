@@ -14,6 +14,7 @@ from gateway.server import release
 from gateway.server.app import Gateway
 from gateway.server.release import ClientGone, Reaching
 from gateway.settings import Settings
+from tests.patience import LONG, until
 
 HOUSE = House.model_validate({"upstreams": {"up": {"scripted": []}}, "default_upstream": "up"})
 LARGE = 20_000_000  # bytes: more than the sockets of both sides take
@@ -55,9 +56,8 @@ async def test_a_client_that_reads_nothing_is_cut(stream, impatient, aiohttp_raw
     )
     with socket.create_connection((server.host, server.port)) as sock:
         sock.sendall(head % len(body) + body)
-        async with asyncio.timeout(5):
-            while not receipts:
-                await asyncio.sleep(0.01)
+        await until(lambda: receipts)
+        async with asyncio.timeout(LONG):
             assert await asyncio.to_thread(read_all, sock) < LARGE
 
 

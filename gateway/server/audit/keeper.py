@@ -63,6 +63,7 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="receipts")
         self._lost = 0  # since the store was last reached
         self._until: float | None = None  # closed: when to give up
+        self._tried = False  # to write, since it was closed
         self.failing = ""  # why the store cannot be written
 
     @property
@@ -121,12 +122,14 @@ class Keeper:
         self._thread.shutdown(wait=False)
 
     def close(self, within: float) -> None:
-        """Let `run` end when everything is written, or after so many seconds."""
+        """Let `run` end when everything is written, or after so many seconds; it tries once however late it gets to it."""
         self._until = time.monotonic() + within
         self._came.set()
 
     def _over(self) -> bool:
-        return self._until is not None and (not self._waiting or time.monotonic() >= self._until)
+        if self._until is None:
+            return False
+        return not self._waiting or (self._tried and time.monotonic() >= self._until)
 
     async def _gathered(self) -> None:
         """Wait for something to write; where nobody waits for it, for some more."""
@@ -138,6 +141,7 @@ class Keeper:
         """One group; what could not be written stays in front."""
         if not self._waiting:
             return True
+        self._tried = self._until is not None
         group = [self._waiting[number] for number in range(min(GROUP, len(self._waiting)))]
         entries = [one.entry for one in group]
         if self._lost:
