@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gateway.config.model import DEFAULT
+from tests.patience import LONG, until
 
-START_WITHIN = 20  # seconds
-STOP_WITHIN = 20
+# A look may take as long as a busy machine makes it, unless a policy says how long.
+PATIENT = f"\ndefaults: {{timeout: {LONG / 2:.0f}s}}\n"
 
 
 _held = []  # sockets that never listen: while one is bound, nobody is given its port who did not ask for it
@@ -55,13 +56,13 @@ class Logged:
 
     def receipts(self, count=1):
         """The receipts so far, once there are `count`."""
-        until = time.monotonic() + 5
+        end = time.monotonic() + LONG
         while True:
             found = [json.loads(line) for line in self.lines if '"event":"receipt"' in line]
             found = [receipt for receipt in found if receipt["time"] >= self.since]
             if len(found) >= count:
                 return found
-            assert time.monotonic() < until, f"{len(found)} of {count} receipts: {self.log}"
+            assert time.monotonic() < end, f"{len(found)} of {count} receipts: {self.log}"
             time.sleep(0.01)
 
 
@@ -72,7 +73,8 @@ class Gateway(Logged):
         (folder / "outrider.yaml").write_text(house)
         if policy is not None:
             (folder / "policies").mkdir(exist_ok=True)
-            (folder / "policies" / "policy.yaml").write_text(policy)
+            patient = "" if "timeout:" in policy or "defaults:" in policy else PATIENT
+            (folder / "policies" / "policy.yaml").write_text(policy + patient)
             settings.setdefault("policies", folder / "policies")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -90,8 +92,8 @@ class Gateway(Logged):
             self.lines.append(line)
 
     def __enter__(self):
-        until = time.monotonic() + START_WITHIN
-        while time.monotonic() < until:
+        end = time.monotonic() + LONG
+        while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{self.url}/readyz", timeout=1).read()
                 return self
@@ -104,13 +106,13 @@ class Gateway(Logged):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(STOP_WITHIN)
+            self.process.wait(LONG)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
         finally:
-            self._reader.join(5)
+            self._reader.join(LONG)
             self.process.stderr.close()
         assert "Traceback" not in self.log, self.log
 
@@ -159,16 +161,11 @@ class Seen:
 
     head: bytes
     body: dict
-    at: float
-    closed: float | None = None  # when the other side hung up
+    closed: bool = False  # the other side has hung up
     data: bytes = b""
 
-    async def wait_closed(self, within=3):
-        until = time.monotonic() + within
-        while self.closed is None:
-            assert time.monotonic() < until, "the connection to the upstream is still open"
-            await asyncio.sleep(0.005)
-        return self.closed
+    async def wait_closed(self):
+        await until(lambda: self.closed, "the connection to the upstream is still open")
 
 
 @dataclass
@@ -200,7 +197,7 @@ class Fake:
 
     async def _connected(self, reader, writer):
         self._tasks.add(asyncio.current_task())
-        seen = None
+        waits = set()
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -215,28 +212,33 @@ class Fake:
                 data = await reader.readexactly(length)
                 is_json = b"application/json" in head.lower().partition(b"content-type:")[2].partition(b"\r\n")[0]
                 body = json.loads(data) if is_json else {}
-                seen = Seen(head, body, time.monotonic(), data=data)
+                seen = Seen(head, body, data=data)
                 self.seen.append(seen)
                 played = asyncio.create_task(self.script(seen, writer))
                 gone = asyncio.create_task(reader.read(1))
-                await asyncio.wait({played, gone}, return_when=asyncio.FIRST_COMPLETED)
+                waits = {played, gone}
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if not gone.done():
                     await asyncio.wait({gone}, timeout=5)
-                if not played.cancel() and not played.cancelled():
-                    played.exception()  # it was writing when the other side hung up
-                if not gone.cancel() and not gone.cancelled():
-                    gone.exception()  # it was reset
-                seen.closed = time.monotonic()
+                seen.closed = gone.done()
                 return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the other side hung up, or the test is over
         finally:
+            for one in waits:
+                if not one.cancel() and not one.cancelled():
+                    one.exception()  # it was writing when the other side hung up, or was reset
             writer.close()
 
     @property
     def house(self):
         up = f"{{base_url: '{self.url}', api_key: sk-secret-key, client: {self.client}}}"
         return f"upstreams: {{up: {up}}}\ndefault_upstream: up\n"
+
+
+async def never(*_):
+    """An upstream that says nothing, or nothing more, until the test is over."""
+    await asyncio.Event().wait()
 
 
 def plain_answer(text="All is well.", **more):
@@ -339,10 +341,10 @@ class Wire:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def read(self, until=None, within=8):
-        """To the end of the connection, or until these bytes have come."""
-        async with asyncio.timeout(within):
-            while until is None or until not in self.data:
+    async def read(self, until=None, times=1):
+        """To the end of the connection, or until these bytes have come so many times."""
+        async with asyncio.timeout(LONG):
+            while until is None or self.data.count(until) < times:
                 data = await self._reader.read(65536)
                 if not data:
                     break

@@ -6,6 +6,7 @@ import json
 import threading
 
 from tests.end_to_end.process import Fake, Gateway, Wire, begin_stream, end_stream, event, send_json, send_part
+from tests.patience import LONG
 
 MARKER = "FORBIDDEN-7Q"
 DENY = f"policy: deny\nchecks: {{marker: {{use: keywords, words: [{MARKER}]}}}}\n"
@@ -33,7 +34,7 @@ class Stage:
         finally:
             self._run(self._fake.__aexit__(*error))
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(5)
+            self._thread.join(LONG)
             self._loop.close()
 
     @property
@@ -45,7 +46,7 @@ class Stage:
         yield self
 
     def _run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(LONG)
 
     async def _play(self, seen, writer):
         await self._script(seen, writer)
@@ -58,14 +59,22 @@ class Stage:
     def log(self):
         return self._gateway.log
 
-    async def ask(self, document, script=None, path="/v1/chat/completions", within=8, **more):
-        """Send one request while the upstream plays `script`; give back the wire, the receipt, what it saw."""
-        self._script = script or nothing
+    @property
+    def seen(self):
+        return self._fake.seen
+
+    def plays(self, script):
+        """From now on, to whoever asks."""
+        self._script = script
         self._fake.seen.clear()
+
+    async def ask(self, document, script=None, path="/v1/chat/completions", **more):
+        """Send one request while the upstream plays `script`; give back the wire, the receipt, what it saw."""
+        self.plays(script or nothing)
         with self._gateway.visited() as gateway:
             async with Wire(self.port) as wire:
                 await wire.post(document, path, **more)
-                await wire.read(within=within)
+                await wire.read()
             receipts = await asyncio.to_thread(gateway.receipts)
         return wire, receipts[0], list(self._fake.seen)
 

@@ -13,11 +13,13 @@ from tests.end_to_end.process import (
     chunk,
     end_stream,
     event,
+    never,
     plain_answer,
     send_json,
     send_part,
     stream_all,
 )
+from tests.patience import until
 
 SIZE = "policy: size\nchecks: {size: {use: length, at: input, max_characters: 100000}}\n"
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
@@ -174,38 +176,42 @@ async def test_known_codes_and_parameters_are_kept(gateways):
     assert (wire.error["code"], wire.error["param"]) == ("context_length_exceeded", "messages[0].content")
 
 
-async def half(writer):
-    await begin_stream(writer)
-    await send_part(writer, event(chunk({"content": "half"})))
-    await asyncio.sleep(0.1)  # so that it is out; a fault in the same read would still be a 502 of its own
-
-
-async def cut_stream(_seen, writer):
-    await half(writer)
+async def cut_stream(writer):
     await end_stream(writer)
 
 
-async def dying_stream(_seen, writer):
-    await half(writer)
+async def dying_stream(writer):
     writer.transport.abort()
 
 
-async def error_in_stream(_seen, writer):
-    await half(writer)
+async def error_in_stream(writer):
     await send_part(writer, event({"error": {"message": "SWORDFISH"}}))
     await end_stream(writer)
 
 
-async def nonsense_in_stream(_seen, writer):
-    await half(writer)
+async def nonsense_in_stream(writer):
     await send_part(writer, b"data: {SWORDFISH\n\n")
     await end_stream(writer)
 
 
-@pytest.mark.parametrize("play", [cut_stream, dying_stream, error_in_stream, nonsense_in_stream])
-async def test_a_stream_that_breaks_never_looks_complete(gateways, play):
+@pytest.mark.parametrize("breaks", [cut_stream, dying_stream, error_in_stream, nonsense_in_stream])
+async def test_a_stream_that_breaks_never_looks_complete(gateways, breaks):
+    out = asyncio.Event()  # a fault in the same read would still be a 502 of its own
+
+    async def play(_seen, writer):
+        await begin_stream(writer)
+        await send_part(writer, event(chunk({"content": "half"})))
+        await out.wait()
+        await breaks(writer)
+
     async with Fake(play) as fake:
-        wire, receipt, _ = await exchange(fake, gateways, ask(stream=True))
+        with gateways(fake.house, SIZE) as gateway:
+            async with Wire(gateway.port) as wire:
+                await wire.post(ask(stream=True))
+                await wire.read(b"half")
+                out.set()
+                await wire.read()
+            receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert wire.status == 200
     assert json.loads(wire.events[0])["choices"][0]["delta"]["content"] == "half"
     assert json.loads(wire.events[-2])["error"]["type"] == "upstream_error"
@@ -232,7 +238,7 @@ async def zipped(_seen, writer):
 
 async def comments_only(_seen, writer):
     await begin_stream(writer)
-    for _ in range(200):
+    while True:
         await send_part(writer, b": still here\n\n")
         await asyncio.sleep(0.02)
 
@@ -255,14 +261,15 @@ async def test_a_slow_upstream_is_a_504_within_its_time(gateways, slow):
         if slow == "between":
             await begin_stream(writer)
             await send_part(writer, event(chunk({"content": "half"})))
-        await asyncio.sleep(20)
+        await never()
 
+    first = "60s" if slow == "between" else "400ms"
     async with Fake(play) as fake:
-        house = fake.house.replace("api_key", "timeout: {first_token: 400ms, between_tokens: 300ms}, api_key")
+        house = fake.house.replace("api_key", f"timeout: {{first_token: {first}, between_tokens: 300ms}}, api_key")
         with gateways(house, SIZE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
-                await wire.read(within=4)
+                await wire.read()
             await fake.seen[0].wait_closed()
     if slow == "between":
         assert json.loads(wire.events[-2])["error"]["code"] == "upstream_timeout"
@@ -313,7 +320,7 @@ async def test_a_client_that_hangs_up_closes_the_upstream(gateways, stream, begu
         if begun:
             await begin_stream(writer)
             await send_part(writer, event(chunk({"content": "half"})))
-        await asyncio.sleep(20)
+        await never()
 
     async with Fake(play) as fake:
         with gateways(fake.house, SIZE) as gateway:
@@ -321,9 +328,8 @@ async def test_a_client_that_hangs_up_closes_the_upstream(gateways, stream, begu
                 await wire.post(ask(stream=stream))
                 if begun:
                     await wire.read(until=b"half")
-                while not fake.seen:
-                    await asyncio.sleep(0.01)
-            await fake.seen[0].wait_closed(3)
+                await until(lambda: fake.seen)
+            await fake.seen[0].wait_closed()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "left"
     assert receipt["calls"][0]["cancelled"]

@@ -14,12 +14,14 @@ from tests.end_to_end.process import (
     begin_stream,
     chunk,
     event,
+    never,
     new,
     plain_answer,
     send_json,
     send_part,
     stream_all,
 )
+from tests.patience import until
 
 JUDGE = "policy: safety\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
 WORDS = "policy: words\nchecks: {words: {use: keywords, words: [FORBIDDEN], at: output}}\n"
@@ -44,10 +46,6 @@ def judge_says(word, after):
     return play
 
 
-async def silent(_seen, _writer):
-    await asyncio.sleep(30)
-
-
 async def talks_at_once(seen, writer):
     if seen.body["stream"]:
         await stream_all(writer, chunk({"role": "assistant", "content": "All is well."}), chunk(finish="stop"))
@@ -63,9 +61,15 @@ async def talks_for_ever(_seen, writer):
 
 
 @BOTH
-@pytest.mark.parametrize("answer", [silent, talks_at_once], ids=["silent", "ready"])
+@pytest.mark.parametrize("answer", [never, talks_at_once], ids=["silent", "ready"])
 async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(gateways, stream, answer):
-    async with Fake(script(judge_says("YES", 0.2), answer)) as fake:
+    """The call and the check go out together: the check speaks once the call is there, and the call may never end."""
+
+    async def judge(_seen, writer):
+        await until(lambda: len(fake.seen) == 2)
+        await send_json(writer, plain_answer("YES"))
+
+    async with Fake(script(judge, answer)) as fake:
         with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(new(), stream=stream))
@@ -77,9 +81,7 @@ async def test_a_blocked_question_closes_the_upstream_and_sends_nothing_of_it(ga
             assert wire.headers["x-outrider-decision"] == "blocked"
             assert b"well" not in wire.data
             call = next(s for s in fake.seen if s.body["model"] == "m")
-            judged = next(s for s in fake.seen if s.body["model"] == "judge")
-            assert abs(call.at - judged.at) < 0.15, "the call and the check did not start together"
-            assert await call.wait_closed() - wire.first_byte < 0.5
+            await call.wait_closed()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "blocked"
     assert receipt["why"].startswith("safety.harm (input)")
@@ -93,7 +95,7 @@ async def test_a_stream_that_is_being_held_is_closed_by_a_block(gateways):
                 await wire.read()
             assert wire.status == 400
             assert b"word" not in wire.data
-            await next(s for s in fake.seen if s.body["model"] == "m").wait_closed(1)
+            await next(s for s in fake.seen if s.body["model"] == "m").wait_closed()
 
 
 @BOTH
@@ -202,7 +204,7 @@ async def test_a_marker_anywhere_in_an_answer_is_seen(gateways, stream, place):
 @BOTH
 async def test_a_block_can_be_an_answer(gateways, way, stream):
     policy = f"policy: soft\nblock_as: {way}\nrefusal: Not this.\nchecks: {{words: {{use: keywords, words: [bomb], at: input}}}}\n"
-    async with Fake(silent) as fake:
+    async with Fake(never) as fake:
         with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask("a bomb", stream=stream))
@@ -222,16 +224,20 @@ async def test_a_block_can_be_an_answer(gateways, way, stream):
 async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(gateways):
     policy = "policy: w\nchecks: {words: {use: keywords, words: [FORBIDDEN], at: output, stream: after}}\n"
 
+    out = asyncio.Event()
+
     async def play(_seen, writer):
         await begin_stream(writer)
         await send_part(writer, event(chunk({"content": "it is FORBIDDEN"})))
-        await asyncio.sleep(0.1)
+        await out.wait()
         await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
 
     async with Fake(play) as fake:
         with gateways(fake.house, policy) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
+                await wire.read(b"it is FORBIDDEN")
+                out.set()
                 await wire.read()
     assert wire.status == 200
     assert json.loads(wire.events[-2])["error"]["code"] == "content_filter"
@@ -240,7 +246,7 @@ async def test_a_cut_in_mid_stream_is_an_error_event_and_never_looks_complete(ga
 
 @pytest.mark.parametrize("reply", ["NO, not at all... yes", "", "maybe", "yes and no"])
 async def test_a_judge_that_gives_no_verdict_fails_closed(gateways, reply):
-    async with Fake(script(judge_says(reply, 0), silent)) as fake:
+    async with Fake(script(judge_says(reply, 0), never)) as fake:
         with gateways(fake.house, JUDGE) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(new()))
@@ -253,7 +259,7 @@ async def test_a_judge_that_gives_no_verdict_fails_closed(gateways, reply):
 
 async def test_a_judge_that_hangs_fails_closed_at_its_deadline_and_open_where_allowed(tmp_path):
     slow = "policy: safety\ndefaults: {{timeout: 300ms, on_error: {}}}\nchecks: {{harm: {{use: judge, model: judge, at: input}}}}\n"
-    async with Fake(script(silent, talks_at_once)) as fake:
+    async with Fake(script(never, talks_at_once)) as fake:
         for on_error, status in (("block", 400), ("allow", 200)):
             folder = tmp_path / on_error
             folder.mkdir()
@@ -269,15 +275,21 @@ async def test_a_judge_that_hangs_fails_closed_at_its_deadline_and_open_where_al
 
 @BOTH
 async def test_a_shadow_check_blocks_nothing_and_is_on_the_receipt(gateways, stream):
+    """The check speaks only when the client has its answer."""
     policy = "policy: s\nmode: shadow\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
-    async with Fake(script(judge_says("YES", 0.4), talks_at_once)) as fake:
+    answered = asyncio.Event()
+
+    async def judge(_seen, writer):
+        await answered.wait()
+        await send_json(writer, plain_answer("YES"))
+
+    async with Fake(script(judge, talks_at_once)) as fake:
         with gateways(fake.house, policy) as gateway:
-            started = time.monotonic()
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(new(), stream=stream))
                 await wire.read()
+            answered.set()
             assert wire.status == 200
-            assert time.monotonic() - started < 0.4, "the answer waited for a shadow check"
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert receipt["decision"] == "released"
     assert (receipt["checks"][0]["verdict"], receipt["checks"][0]["shadow"]) == ("hit", True), receipt
@@ -318,7 +330,7 @@ async def test_a_fast_upstream_is_slowed_while_the_question_is_checked(tmp_path)
         with Gateway(tmp_path, fake.house, JUDGE, max_held="256KiB") as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
-                await wire.read(within=20)
+                await wire.read()
     assert wire.status == 200
     assert at_verdict[0] < 300, "the upstream was read on although the hold was full"
     assert all(b"<%d>" % number in wire.data for number in (0, 199, 399))

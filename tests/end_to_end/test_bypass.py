@@ -19,12 +19,14 @@ from tests.end_to_end.process import (
     chunk,
     end_stream,
     event,
+    never,
     new,
     plain_answer,
     send_json,
     send_part,
 )
 from tests.end_to_end.stage import DENY, MARKER, Stage, answers, nothing, sends, streams
+from tests.patience import until
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 HALF = (MARKER[:6], MARKER[6:])
@@ -127,7 +129,7 @@ async def test_class_03_nothing_to_scan_is_not_nothing_to_decide(tmp_path, conte
             judged.append(seen)
             await send_json(writer, plain_answer("YES"))
         else:
-            await asyncio.sleep(5)
+            await never()
 
     policy = "policy: j\nchecks: {harm: {use: judge, model: judge, at: input}}\n"
     async with Fake(play) as fake:
@@ -649,17 +651,15 @@ async def test_class_16_a_stalled_stream_is_told_in_time(gateways, stream):
     async def stall(seen, writer):
         await begin_stream(writer)
         await send_part(writer, event(chunk({"content": HALF[0]})))
-        await asyncio.sleep(20)
+        await never()
 
     async with Fake(stall) as fake:
         house = fake.house.replace("api_key", "timeout: {first_token: 1s, between_tokens: 500ms}, api_key")
         with gateways(house, DENY) as gateway:
-            started = time.monotonic()
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
                 await wire.read()
     assert wire.status == 504
-    assert time.monotonic() - started < 4
     assert HALF[0].encode() not in wire.data
 
 
@@ -728,7 +728,7 @@ async def test_class_17_an_answer_of_another_kind(stage, media, stream):
 
 async def test_class_18_only_a_verdict_releases_held_text(tmp_path):
     """Not keep-alives, not a full read of frames without text, not a client that has closed its sending half."""
-    policy = "policy: j\nchecks: {tone: {use: judge, model: judge, at: output, timeout: 5s}}\n"
+    policy = "policy: j\nchecks: {tone: {use: judge, model: judge, at: output}}\n"
     released = []
 
     async def play(seen, writer):
@@ -786,12 +786,10 @@ async def test_class_24_the_first_block_ends_the_others(stages, stream):
         if "q3" in json.dumps(seen.body):
             await send_json(writer, plain_answer("YES"))
         else:
-            await asyncio.sleep(5)
+            await never()
 
     with stages(MANY) as stage:
-        started = time.monotonic()
         wire, receipt, seen = await stage.ask(ask(new(), stream=stream), play)
-        assert time.monotonic() - started < 2
         assert wire.status == 400
         for one in seen:
             await one.wait_closed()
@@ -806,7 +804,7 @@ async def test_class_26_an_answer_that_was_ready_is_not_delivered_and_its_usage_
 
     async def play(seen, writer):
         if seen.body["model"] == "judge":
-            await asyncio.sleep(0.5)
+            await until(lambda: [one for one in stage.seen if one.body["model"] == "m" and one.closed])
             await send_json(writer, plain_answer("YES"))
         else:
             chunks = [chunk({"content": "ready"}), chunk(finish="stop"), usage]
@@ -821,15 +819,11 @@ async def test_class_26_an_answer_that_was_ready_is_not_delivered_and_its_usage_
 
 @BOTH
 async def test_class_27_a_client_that_leaves_during_the_checks_ends_everything(gateways, stream):
-    async def hang(_seen, writer):
-        await asyncio.sleep(20)
-
-    async with Fake(hang) as fake:
+    async with Fake(never) as fake:
         with gateways(fake.house, MANY) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(new(), stream=stream))
-                while len(fake.seen) < 7:
-                    await asyncio.sleep(0.01)
+                await until(lambda: len(fake.seen) == 7)
             for one in fake.seen:
                 await one.wait_closed()
             receipts = await asyncio.to_thread(gateway.receipts)

@@ -3,13 +3,23 @@
 import asyncio
 import json
 import re
-import time
 
 import openai
 import pytest
 
-from tests.end_to_end.process import Wire, begin_stream, chunk, end_stream, event, plain_answer, send_json, send_part
+from tests.end_to_end.process import (
+    Wire,
+    begin_stream,
+    chunk,
+    end_stream,
+    event,
+    never,
+    plain_answer,
+    send_json,
+    send_part,
+)
 from tests.end_to_end.stage import Stage
+from tests.patience import until
 
 MARK = "SWORDFISH-7"
 POLICY = f"""
@@ -24,10 +34,10 @@ HOUSE = "".join(f"  {name}: {{upstream: up, model: {name}}}\n" for name in NAMES
 VIRTUAL = f"""
 models:
 {HOUSE}
-  triage: {{strategy: vote, members: {MEMBERS}, keepalive: 100ms}}
-  small: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], expose: full}}
-  lenient: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], quorum: 1, on_no_consensus: {{escalate: agg}}}}
-  alike: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], ballot: {{type: text, cluster: {{model: judge}}}}}}
+  triage: {{strategy: vote, members: {MEMBERS}, keepalive: 100ms, grace: 60s}}
+  small: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], expose: full, grace: 60s}}
+  lenient: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], quorum: 1, grace: 60s, on_no_consensus: {{escalate: agg}}}}
+  alike: {{strategy: vote, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], grace: 60s, ballot: {{type: text, cluster: {{model: judge}}}}}}
   careful: {{strategy: best_of, members: [{{model: m1}}, {{model: m2}}, {{model: m3}}], judge: {{model: judge, orders: 2}}, usage: winner}}
   writer: {{strategy: synthesize, members: [{{model: m1}}, {{model: m2}}], aggregator: {{model: agg}}}}
   analyst: {{strategy: sections, model: m1, sections: {{finance: {{prompt: "Finance: {{input}}"}}, market: {{prompt: "Market: {{input}}", model: m2}}}}}}
@@ -43,12 +53,21 @@ def stage(tmp_path_factory):
         yield stage
 
 
-def told(texts, delays=None):
-    """Each model says its text after its time; streamed word by word where it is asked so."""
+async def at_once():
+    pass
+
+
+def after(stage, name):
+    """Once the answer of this one has been read to its end."""
+    return lambda: until(lambda: [one for one in stage.seen if one.body["model"] == name and one.closed])
+
+
+def told(texts, turns=None):
+    """Each model says its text, some when it is their turn; streamed word by word where it is asked so."""
 
     async def play(seen, writer):
         name = seen.body["model"]
-        await asyncio.sleep((delays or {}).get(name, 0))
+        await (turns or {}).get(name, at_once)()
         text = texts[name]
         if callable(text):
             await text(seen, writer)
@@ -88,16 +107,12 @@ def extension(wire, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_three_that_agree_of_five_are_enough_and_the_others_are_closed(stage, stream):
     texts = dict.fromkeys(("m1", "m2", "m3"), "yes") | {"m4": "no", "m5": "no"}
-    delays = {"m1": 0.05, "m2": 0.1, "m3": 0.2, "m4": 3.0, "m5": 3.0}
-    started = time.monotonic()
-    wire, receipt, seen = await stage.ask(ask("triage", stream), told(texts, delays))
-    took = time.monotonic() - started
+    turns = {"m2": after(stage, "m1"), "m3": after(stage, "m2"), "m4": never, "m5": never}
+    wire, receipt, seen = await stage.ask(ask("triage", stream), told(texts, turns))
     assert text_of(wire, stream) == "yes"
-    assert took < 2.5
-    await asyncio.sleep(0.1)
-    late = [one for one in seen if one.body["model"] in {"m4", "m5"}]
-    answered = max(one.at for one in seen) + 0.2
-    assert all(one.closed is not None and one.closed - answered < 0.5 for one in late)
+    for one in seen:
+        if one.body["model"] in {"m4", "m5"}:
+            await one.wait_closed()
     said = extension(wire, stream)
     assert (said["decision"], said["stopped"], said["cancelled"]) == ("decided", "exact", 2)
     assert [m["status"] for m in said["members"]] == ["valid"] * 3 + ["cancelled"] * 2
@@ -114,7 +129,8 @@ async def test_three_that_agree_of_five_are_enough_and_the_others_are_closed(sta
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_blocked_candidate_is_no_ballot_and_nobody_sees_it(stage, stream):
     texts = {"m1": f"the word is {MARK}", "m2": "fine", "m3": "fine"}
-    wire, receipt, _ = await stage.ask(ask("small", stream), told(texts, {"m2": 0.1, "m3": 0.1}))
+    then = after(stage, "m1")
+    wire, receipt, _ = await stage.ask(ask("small", stream), told(texts, {"m2": then, "m3": then}))
     assert text_of(wire, stream) == "fine"
     assert MARK.encode() not in wire.data
     member = extension(wire, stream)["members"][0]
@@ -215,13 +231,14 @@ async def empty(seen, writer):
 async def stalls(seen, writer):
     await begin_stream(writer)
     await send_part(writer, event(chunk({"role": "assistant"})))
-    await asyncio.sleep(6)
+    await never()
 
 
 @pytest.mark.parametrize("loser", [fails, error_frame, comments, empty, stalls], ids=lambda f: f.__name__)
 async def test_what_is_no_answer_never_wins_a_hedge(stage, loser):
     texts = {"m1": loser, "m2": loser, "m3": "I am here"}
-    wire, receipt, _seen = await stage.ask(ask("fast", stream=True), told(texts, {"m3": 0.15}))
+    late = {"m3": lambda: asyncio.sleep(0.15)}
+    wire, receipt, _seen = await stage.ask(ask("fast", stream=True), told(texts, late))
     assert text_of(wire, True) == "I am here"
     assert receipt["fanout"]["winner"] == "m3"
     assert wire.events[-1] == b"[DONE]"
@@ -244,7 +261,13 @@ async def test_no_consensus_is_escalated_and_streamed_live(stage):
 
 
 async def test_comments_keep_a_stream_alive_that_is_being_decided(stage):
-    wire, _, _ = await stage.ask(ask("triage", stream=True), told(dict.fromkeys(NAMES, "x"), dict.fromkeys(NAMES, 0.4)))
+    heard = []
+    stage.plays(told(dict.fromkeys(NAMES, "x"), dict.fromkeys(NAMES, lambda: until(lambda: heard))))
+    async with Wire(stage.port) as wire:
+        await wire.post(ask("triage", stream=True))
+        await wire.read(until=b": keep-alive")
+        heard.append(True)
+        await wire.read()
     assert wire.events[0].startswith(b": keep-alive")
     assert text_of(wire, True) == "x"
 
@@ -301,14 +324,12 @@ async def test_what_a_virtual_model_refuses(stage):
 
 
 async def test_the_client_that_leaves_ends_every_call(stage):
-    stage._script = told(dict.fromkeys(NAMES, "x"), dict.fromkeys(NAMES, 4.0))
-    stage._fake.seen.clear()
+    stage.plays(never)
     async with Wire(stage.port) as wire:
         await wire.post(ask("triage"))
-        await asyncio.sleep(0.4)
-        assert len(stage._fake.seen) == 5
-    await asyncio.sleep(0.4)
-    assert all(one.closed is not None for one in stage._fake.seen)
+        await until(lambda: len(stage.seen) == 5)
+    for one in stage.seen:
+        await one.wait_closed()
 
 
 @pytest.mark.parametrize("model", ["triage", "careful", "writer", "analyst", "critic", "fast"])
@@ -318,7 +339,7 @@ async def test_the_official_client_needs_no_change(stage, model):
     async def judge(seen, writer):
         await send_json(writer, plain_answer(json.dumps({"choice": 1})))
 
-    stage._script = told({**texts, "judge": judge})
+    stage.plays(told({**texts, "judge": judge}))
     client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{stage.port}/v1", api_key="x", max_retries=0)
     messages = [{"role": "user", "content": "hi"}]
     if model == "careful":  # two orders of a judge that always takes the first place never agree

@@ -1,11 +1,10 @@
 """Kinds that read the request itself, against the real process: tools, schemas, the system prompt, parameters."""
 
-import asyncio
 import json
 
 import pytest
 
-from tests.end_to_end.process import ask, chunk, plain_answer
+from tests.end_to_end.process import ask, chunk, never, plain_answer
 from tests.end_to_end.stage import Stage, answers
 
 POLICY = """
@@ -95,7 +94,6 @@ checks:
       two: {use: judge, model: two}
       three: {use: judge, model: three}
     on_error: allow
-    timeout: 4s
 """
 MODELS = "models: {" + ", ".join(f"{n}: {{upstream: up, model: {n}}}" for n in ("one", "two", "three", "m")) + "}\n"
 
@@ -121,13 +119,12 @@ async def test_a_panel_is_decided_as_early_as_it_can_be(panel, said, decision):
         elif model in said:
             await answers(plain_answer(said[model]))(seen, writer)
         else:
-            await asyncio.sleep(30)
+            await never()
 
     _wire, receipt, seen = await panel.ask(ask(f"hi {said}"), play)
     assert receipt["decision"] == decision
     (look,) = receipt["checks"]
     assert look["verdict"] == ("hit" if decision == "blocked" else "clear")
-    assert look["ms"] < 3000
     if "what?" in said.values():
         assert look["note"] == "no vote of two"
     for one in seen:

@@ -32,13 +32,16 @@ checks:
 WINDOW = "policy: w\nchecks: {tone: {use: judge, model: judge, at: output, stream: window, timeout: 5s}}\n"
 
 
-def says(*texts, pause=0.15, index=0):
+def says(*texts, pause=0.03):
+    """Texts, and events that are waited for."""
+
     async def play(seen, writer):
         await begin_stream(writer)
         for text in texts:
-            document = chunk({"content": text})
-            document["choices"][0]["index"] = index
-            await send_part(writer, event(document))
+            if isinstance(text, asyncio.Event):
+                await text.wait()
+                continue
+            await send_part(writer, event(chunk({"content": text})))
             await asyncio.sleep(pause)
         await send_part(writer, event(chunk(finish="stop")) + event(b"[DONE]"))
         await end_stream(writer)
@@ -48,13 +51,13 @@ def says(*texts, pause=0.15, index=0):
 
 async def test_harmless_text_is_out_long_before_the_end(gateways):
     words = [f"word{n} " for n in range(10)]
-    async with Fake(says(*words)) as fake:
+    out = asyncio.Event()
+    async with Fake(says(*words[:5], out, *words[5:])) as fake:
         with gateways(fake.house, EXACT) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
-                started = time.monotonic()
                 await wire.read(until=b"word1")
-                assert time.monotonic() - started < 0.9
+                out.set()
                 await wire.read()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert wire.events[-1] == b"[DONE]"
@@ -68,10 +71,9 @@ async def test_harmless_text_is_out_long_before_the_end(gateways):
 
 @pytest.mark.parametrize("cut", range(1, 11))
 async def test_no_character_of_a_hit_is_out_however_it_is_cut(cut, flowing):
-    word = "SWORDFISH-7"
-    wire = await flowing(
-        says("Ordinary words first, ", f"and then {word[:cut]}", f"{word[cut:]} and more.", pause=0.03)
-    )
+    word, out = "SWORDFISH-7", asyncio.Event()
+    script = says("Ordinary words first, ", out, f"and then {word[:cut]}", f"{word[cut:]} and more.")
+    wire = await flowing(script, b"Ordinary words first, ", out)
     assert wire.status == 200
     assert b"Ordinary words first, " in wire.body
     assert b"SWORD" not in wire.data
@@ -81,11 +83,15 @@ async def test_no_character_of_a_hit_is_out_however_it_is_cut(cut, flowing):
 
 @pytest.fixture
 async def flowing(gateways):
-    async def run(script):
+    async def run(script, first=b"", out=None):
+        """The wire in the end. `out` is set once the client has what is first."""
         async with Fake(script) as fake:
             with gateways(fake.house, EXACT) as gateway:
                 async with Wire(gateway.port) as wire:
                     await wire.post(ask(stream=True))
+                    if out is not None:
+                        await wire.read(first)
+                        out.set()
                     await wire.read()
                 await fake.seen[0].wait_closed()
         return wire
@@ -98,17 +104,19 @@ async def test_a_tool_call_comes_whole_or_not_at_all(flowing):
         return chunk({"tool_calls": [{"index": 0, **more, "function": {"arguments": arguments}}]})
 
     for secret in (False, True):
+        out = asyncio.Event()
 
-        async def play(seen, writer, said="\\u0053WORDFISH-7" if secret else "fine"):
+        async def play(seen, writer, said="\\u0053WORDFISH-7" if secret else "fine", out=out):
             await begin_stream(writer)
             await send_part(writer, event(chunk({"role": "assistant", "content": "Let me look. "})))
+            await out.wait()
             for document in (piece("", id="c1", type="function"), piece('{"q": "'), piece(said), piece('"}')):
                 await send_part(writer, event(document))
                 await asyncio.sleep(0.05)
             await send_part(writer, event(chunk(finish="tool_calls")) + event(b"[DONE]"))
             await end_stream(writer)
 
-        wire = await flowing(play)
+        wire = await flowing(play, b"Let me look.", out)
         assert b"Let me look." in wire.body
         assert (b"tool_calls" in wire.body) is not secret
         assert (b'"finish_reason":"tool_calls"' in wire.body) is not secret
@@ -117,22 +125,25 @@ async def test_a_tool_call_comes_whole_or_not_at_all(flowing):
 async def test_a_window_check_lets_sentences_go_one_by_one(tmp_path):
     sentences = [f"This is sentence number {n}, and it is quite ordinary. " for n in range(12)]
     asked = []
+    one, many = asyncio.Event(), asyncio.Event()
+    script = says(*sentences[:2], one, *sentences[2:], many, "Then add poison. ", "And so on, for ever and ever. ")
 
     async def play(seen, writer):
         if seen.body["model"] == "judge":
             asked.append(seen.body["messages"][-1]["content"])
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             await send_json(writer, plain_answer("YES" if "poison" in asked[-1] else "NO"))
         else:
-            await says(*sentences, "Then add poison. ", "And so on, for ever and ever. ", pause=0.1)(seen, writer)
+            await script(seen, writer)
 
     async with Fake(play) as fake:
         with Gateway(tmp_path, fake.house, WINDOW) as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=True))
-                started = time.monotonic()
                 await wire.read(until=b"number 0")
-                assert time.monotonic() - started < 1
+                one.set()
+                await wire.read(until=b"number 5")
+                many.set()
                 await wire.read()
             receipt = (await asyncio.to_thread(gateway.receipts))[0]
     assert b"number 5" in wire.body
@@ -142,42 +153,49 @@ async def test_a_window_check_lets_sentences_go_one_by_one(tmp_path):
     assert receipt["decision"] == "blocked"
 
 
-async def test_a_silent_stream_is_kept_alive_only_after_it_has_begun(tmp_path):
-    async def play(seen, writer):
+COMMENT = b": keep-alive\n\n"
+
+
+async def kept_alive(folder, before, between):
+    """The wire at the end of a stream whose upstream has its last words ready once the client has two comments.
+
+    It waits for `before` first, and does `between` again and again until then.
+    """
+    heard, spoke = asyncio.Event(), []
+
+    async def play(_seen, writer):
         await begin_stream(writer)
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(before)
+        spoke.append(time.monotonic())
         await send_part(writer, event(chunk({"content": "first words "})))
-        await asyncio.sleep(0.9)
+        while not heard.is_set():
+            await between(writer)
         await send_part(writer, event(chunk({"content": "and the last"}, "stop")) + event(b"[DONE]"))
         await end_stream(writer)
 
     async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, EXACT, keepalive="200ms") as gateway:
+        with Gateway(folder, fake.house, EXACT, keepalive="200ms") as gateway:
             async with Wire(gateway.port) as wire:
-                started = time.monotonic()
                 await wire.post(ask(stream=True))
+                await wire.read(until=COMMENT, times=2)
+                heard.set()
                 await wire.read()
-    assert wire.first_byte - started > 0.6, "nothing, no comment either, before the first words"
-    assert 2 <= wire.body.count(b": keep-alive\n\n") <= 5
+    assert wire.first_byte >= spoke[0], "nothing, no comment either, before the first words"
+    assert wire.body.count(COMMENT) <= (time.monotonic() - spoke[0]) / 0.2, "each follows on as much silence"
     assert wire.body.endswith(b"data: [DONE]\n\n")
+    return wire
+
+
+async def test_a_silent_stream_is_kept_alive_only_after_it_has_begun(tmp_path):
+    await kept_alive(tmp_path, 0.7, lambda _: asyncio.sleep(0.01))
 
 
 async def test_an_upstream_that_only_says_it_is_alive_keeps_no_comment_back(tmp_path):
-    async def play(_seen, writer):
-        await begin_stream(writer)
-        await send_part(writer, event(chunk({"content": "first words "})))
-        for _ in range(18):
-            await asyncio.sleep(0.05)
-            await send_part(writer, b": still here\n\n")
-        await send_part(writer, event(chunk({"content": "and the last"}, "stop")) + event(b"[DONE]"))
-        await end_stream(writer)
+    async def here(writer):
+        await send_part(writer, b": still here\n\n")
+        await asyncio.sleep(0.05)
 
-    async with Fake(play) as fake:
-        with Gateway(tmp_path, fake.house, EXACT, keepalive="200ms") as gateway:
-            async with Wire(gateway.port) as wire:
-                await wire.post(ask(stream=True))
-                await wire.read()
-    assert 2 <= wire.body.count(b": keep-alive\n\n") <= 5
+    wire = await kept_alive(tmp_path, 0, here)
     assert b"still here" not in wire.body
 
 

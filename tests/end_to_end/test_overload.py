@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import time
+import operator
 
 from tests.end_to_end.process import (
     Fake,
@@ -18,7 +18,8 @@ from tests.end_to_end.process import (
     send_json,
     send_part,
 )
-from tests.end_to_end.test_admin import metrics, told
+from tests.end_to_end.test_admin import metrics, settled, told
+from tests.patience import until
 
 POLICY = "policy: p\nchecks: {words: {use: keywords, words: [swordfish], at: input}}\n"
 WHOLE = "policy: w\nchecks: {ok: {use: judge, model: judge, at: output, stream: whole}}\n"
@@ -43,25 +44,11 @@ class Held:
             await send_json(writer, plain_answer())
 
 
-async def until(condition, within=5):
-    end = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        await asyncio.sleep(0.01)
-
-
-async def settled(admin, line, value, within=5):
-    end = time.monotonic() + within
-    while told((await metrics(admin))[1], line) != value:
-        assert time.monotonic() < end, (await metrics(admin))[1]
-        await asyncio.sleep(0.02)
-
-
 async def test_one_has_the_place_one_waits_and_the_third_is_told_when_to_come_again(tmp_path):
     admin = free_port()
     held = Held()
     async with Fake(held) as fake:
-        house = {"max_concurrent": 1, "max_queued": 1, "queue_wait": "5s", "admin_port": admin}
+        house = {"max_concurrent": 1, "max_queued": 1, "queue_wait": "60s", "admin_port": admin}
         with Gateway(tmp_path, fake.house, POLICY, **house) as gateway:
             async with Wire(gateway.port) as first, Wire(gateway.port) as second, Wire(gateway.port) as third:
                 await first.post(ask("one", stream=True))
@@ -70,10 +57,8 @@ async def test_one_has_the_place_one_waits_and_the_third_is_told_when_to_come_ag
                 await settled(admin, "outrider_queued", 1)
                 # Only a part of the third's body is sent: it is answered all the same.
                 head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-                asked = time.monotonic()
                 await third.send(head + b"content-length: 5000\r\n\r\n{")
                 await third.read(b'"code":"overloaded"')
-                assert time.monotonic() - asked < 1
                 assert third.status == 503
                 assert int(third.headers["retry-after"]) >= 1
                 held.go.set()
@@ -134,7 +119,7 @@ async def test_who_hangs_up_in_the_queue_frees_its_place_there(tmp_path):
     admin = free_port()
     held = Held()
     async with Fake(held) as fake:
-        house = {"max_concurrent": 1, "max_queued": 1, "queue_wait": "5s", "admin_port": admin}
+        house = {"max_concurrent": 1, "max_queued": 1, "queue_wait": "60s", "admin_port": admin}
         with Gateway(tmp_path, fake.house, POLICY, **house) as gateway:
             async with Wire(gateway.port) as first, Wire(gateway.port) as third:
                 await first.post(ask("one"))
@@ -155,9 +140,11 @@ async def test_who_hangs_up_in_the_queue_frees_its_place_there(tmp_path):
 
 
 async def test_who_waits_too_long_is_sent_away(tmp_path):
+    admin = free_port()
     held = Held()
+    settings = {"max_concurrent": 1, "queue_wait": "100ms", "admin_port": admin}
     async with Fake(held) as fake:
-        with Gateway(tmp_path, fake.house, POLICY, max_concurrent=1, queue_wait="100ms") as gateway:
+        with Gateway(tmp_path, fake.house, POLICY, **settings) as gateway:
             async with Wire(gateway.port) as first, Wire(gateway.port) as second, Wire(gateway.port) as third:
                 await first.post(ask("one"))
                 await until(lambda: fake.seen)
@@ -166,6 +153,7 @@ async def test_who_waits_too_long_is_sent_away(tmp_path):
                 assert second.status == 503
                 held.go.set()
                 await first.read()
+                await settled(admin, "outrider_admitted", 0)
                 await third.post(ask("three"))
                 await third.read()
     assert (first.status, third.status) == (200, 200)
@@ -247,8 +235,6 @@ async def test_an_answer_that_does_not_fit_is_broken_off_and_a_client_that_leave
         with Gateway(tmp_path, fake.house, WHOLE, **settings | {"max_memory_held": "64KiB"}) as gateway:
             async with Wire(gateway.port) as second:
                 await second.post(ask("two", stream=True))
-                end = time.monotonic() + 5
-                while (told((await metrics(admin))[1], "outrider_memory_held_bytes") or 0) < 40_000:
-                    assert time.monotonic() < end
+                await settled(admin, "outrider_memory_held_bytes", 40_000, operator.ge)
             await settled(admin, "outrider_memory_held_bytes", 0)
             await settled(admin, "outrider_admitted", 0)

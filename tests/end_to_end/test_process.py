@@ -19,10 +19,12 @@ from tests.end_to_end.process import (
     environment,
     event,
     free_port,
+    never,
     plain_answer,
     send_json,
     send_part,
 )
+from tests.patience import LONG, until
 
 SIZE = "policy: size\nchecks: {size: {use: length, at: input, max_characters: 100000}}\n"
 SCRIPTED = "upstreams: {demo: {scripted: [{reply: All is well.}]}}\ndefault_upstream: demo\n"
@@ -36,7 +38,7 @@ def outrider(*words, cwd, **settings):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LONG,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
@@ -245,8 +247,26 @@ async def test_no_prompt_and_no_answer_is_in_the_log(tmp_path):
     assert all(json.loads(line)["event"] != "forged" for line in gateway.lines)
 
 
+async def healthy_during(gateway, body, status):
+    """How often health was told while this was read."""
+    async with Wire(gateway.port) as wire:
+        await wire.post(body)
+        reading, healthy = asyncio.create_task(wire.read()), 0
+        while not reading.done():
+            async with Wire(gateway.port) as health:
+                await health.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                await health.read()
+            healthy += not reading.done()
+        await reading
+    assert wire.status == status
+    return healthy
+
+
 async def test_a_large_body_keeps_nobody_else_waiting(tmp_path):
-    """Bounded, not timed closely: health answers while a hostile body is read."""
+    """Bounded, not timed closely: health answers again and again while a hostile body is read.
+
+    A machine that stands still may spoil one attempt; a gateway that does spoils each.
+    """
     bodies = [
         b'{"model":"m","messages":[{"role":"user","content":"x"}],"metadata":{%s}}'
         % b",".join(b'"k%d":1' % n for n in range(700_000)),
@@ -255,31 +275,22 @@ async def test_a_large_body_keeps_nobody_else_waiting(tmp_path):
     ]
     with Gateway(tmp_path, SCRIPTED) as gateway:
         for body, status in zip(bodies, (400, 400, 400), strict=True):
-            async with Wire(gateway.port) as wire:
-                await wire.post(body)
-                slowest = 0.0
-                reading = asyncio.create_task(wire.read(within=20))
-                while not reading.done():
-                    started = asyncio.get_running_loop().time()
-                    async with Wire(gateway.port) as health:
-                        await health.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                        await health.read()
-                    slowest = max(slowest, asyncio.get_running_loop().time() - started)
-                await reading
-            assert wire.status == status
-            assert slowest < 2.5
+            for _ in range(5):
+                if (healthy := await healthy_during(gateway, body, status)) >= 5:
+                    break
+            assert healthy >= 5
 
 
 async def test_a_slow_head_is_cut_and_a_slow_body_is_told(tmp_path):
     with Gateway(tmp_path, SCRIPTED, SIZE, header_timeout="300ms", body_timeout="300ms") as gateway:
         async with Wire(gateway.port) as wire:
             await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost:")
-            assert await wire.read(within=3) == b""
+            assert await wire.read() == b""
         async with Wire(gateway.port) as wire:
             await wire.send(
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{"
             )
-            await wire.read(until=b"}}", within=3)
+            await wire.read(until=b"}}")
         assert wire.status == 408
 
 
@@ -296,7 +307,7 @@ async def test_a_slow_head_of_a_further_request_is_cut_as_well(tmp_path):
                 await wire.read(until=b"All is well.")
                 await asyncio.sleep(0.5)  # an idle connection may stay
             await wire.send(head[:20])
-            await wire.read(within=3)
+            await wire.read()
 
 
 async def test_expect_continue_is_answered(tmp_path):
@@ -307,7 +318,7 @@ async def test_expect_continue_is_answered(tmp_path):
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\n"
                 b"content-length: %d\r\n\r\n" % len(body)
             )
-            await wire.read(until=b"100 Continue\r\n\r\n", within=3)
+            await wire.read(until=b"100 Continue\r\n\r\n")
             wire.data = b""
             await wire.send(body)
             await wire.read()
@@ -329,7 +340,7 @@ async def test_sigterm_finishes_what_is_under_way_and_refuses_the_rest(tmp_path)
                 await wire.post(ask(stream=True))
                 await wire.read(until=b"first")
                 gateway.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.3)
+                await until(lambda: '"event":"draining"' in gateway.log)
                 async with Wire(gateway.port) as late:
                     await late.post(ask())
                     await late.read()
@@ -343,7 +354,7 @@ async def test_sigterm_finishes_what_is_under_way_and_refuses_the_rest(tmp_path)
                 await wire.read()
             assert wire.events[-1] == b"[DONE]"
             assert b"last" in wire.data
-            assert await asyncio.to_thread(gateway.process.wait, 5) == 0
+            assert await asyncio.to_thread(gateway.process.wait, LONG) == 0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
@@ -352,17 +363,17 @@ async def test_a_stuck_upstream_does_not_keep_the_process(tmp_path, stream):
         if stream:
             await begin_stream(writer)
             await send_part(writer, event(chunk({"content": "half"})))
-        await asyncio.sleep(30)
+        await never()
 
     async with Fake(play) as fake:
         with Gateway(tmp_path, fake.house, SIZE, drain="500ms") as gateway:
             async with Wire(gateway.port) as wire:
                 await wire.post(ask(stream=stream))
-                while not fake.seen:
-                    await asyncio.sleep(0.01)
-                await asyncio.sleep(0.2)
+                await until(lambda: fake.seen)
+                if stream:
+                    await wire.read(b"half")
                 gateway.process.send_signal(signal.SIGTERM)
                 await wire.read()
-            assert await asyncio.to_thread(gateway.process.wait, 5) == 0
+            assert await asyncio.to_thread(gateway.process.wait, LONG) == 0
     assert b"[DONE]" not in wire.data
     assert not wire.data.endswith(b"0\r\n\r\n"), "a cut stream must not end cleanly"

@@ -12,7 +12,7 @@ POLICY = """
 policy: p
 checks:
   names: {{use: presidio, url: "{url}", do: {do}}}
-  hook: {{use: webhook, url: "{url}", do: {hook}, timeout: 500ms}}
+  hook: {{use: webhook, url: "{url}", do: {hook}}}
 """
 BOTH = pytest.mark.parametrize("stream", [False, True])
 NAME = "Ann Lee"

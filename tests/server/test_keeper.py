@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -163,3 +164,19 @@ async def test_a_process_that_stood_still_at_its_end_writes_what_is_left():
         running.keeper.keep(receipt(1))
     assert store.ids == [1]
     assert running.counted == {"kept": 1}
+
+
+@pytest.mark.usefixtures("idle_time")
+async def test_where_nobody_waits_for_it_a_receipt_is_in_the_store_within_a_second():
+    store, written, loop = Memory(), asyncio.Event(), asyncio.get_running_loop()
+    real = store.append
+    store.append = lambda entries: (real(entries), loop.call_soon_threadsafe(written.set))
+    keeper = Keeper(store, strict=False, on_error="answer")
+    running = asyncio.create_task(keeper.run())
+    began = time.monotonic()
+    keeper.keep(receipt(1))
+    await written.wait()
+    assert time.monotonic() - began <= 1
+    keeper.close(LONG)
+    await running
+    assert store.ids == [1]
