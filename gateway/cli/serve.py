@@ -94,6 +94,7 @@ def run_workers(
     def loaded() -> None:
         with contextlib.suppress(Exception):  # whatever is wrong with the files, the last good ones stay
             newest[0] = load() if load is not None else newest[0]
+            log.info("policies_for_new_workers", policies=[policy.version for policy in newest[0].policies])
 
     try:
         ports = reserve(settings)

@@ -162,7 +162,7 @@ async def test_a_broken_policy_never_takes_effect_also_not_in_a_new_worker(tmp_p
             file.write_text(POLICY.replace("swordfish", "marlin"))
             gateway.process.send_signal(signal.SIGHUP)
             await happened(gateway, "policies_loaded", 2)
-            await asyncio.sleep(1.5)  # the parent hears of it within a second
+            await happened(gateway, "policies_for_new_workers")  # the parent has heard of it
             file.write_text("policy: p\nchecks: {words: {use: nothing}}\n")
             gateway.process.send_signal(signal.SIGHUP)
             await happened(gateway, "policies_refused", 2)
