@@ -1,7 +1,9 @@
-"""Depths of property tests: shallow everywhere; wide and deep on demand (OUTRIDER_TEST_DEPTH)."""
+"""Depths of property tests: shallow everywhere; wide and deep on demand (OUTRIDER_TEST_DEPTH). Every test has an end."""
 
 import os
+import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -12,3 +14,20 @@ settings.register_profile("mutate", max_examples=60, derandomize=True, database=
 settings.load_profile(os.environ.get("OUTRIDER_TEST_DEPTH", "shallow"))
 SHALLOW = "OUTRIDER_TEST_DEPTH" not in os.environ
 many = settings(max_examples=600 if SHALLOW else settings.default.max_examples)  # where the interesting cases are rare
+
+END = 600  # seconds; what takes as long waits for something that never comes
+
+
+def _ends(*_):
+    pytest.fail(f"it did not end within {END} seconds")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """With its fixtures; property tests that go deep take as long as they take."""
+    signal.signal(signal.SIGALRM, _ends)
+    signal.alarm(END if SHALLOW else 0)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)

@@ -13,6 +13,7 @@ import pytest
 from gateway.checks import KINDS
 from gateway.fanout import STRATEGIES
 from tests.end_to_end.process import Gateway
+from tests.patience import LONG
 
 NOT_NEEDED = frozenset("jsonschema rich psycopg pyarrow botocore phonenumbers py3langid ray".split())
 PEM = Path(__file__).parent / "server" / "localhost.pem"
@@ -88,7 +89,7 @@ def test_certificates_are_read_when_they_are_needed_and_what_is_imported_leaves_
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     if named is not None:
         monkeypatch.setenv("SSL_CERT_FILE", named)
-    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, timeout=LONG, check=True)
     imported, needed = map(int, done.stdout.split())
     assert imported == 0
     assert needed == (1 if named else len(ssl.create_default_context().get_ca_certs()))

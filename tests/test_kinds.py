@@ -11,6 +11,7 @@ import gateway.checks
 from gateway.checks import KINDS
 from gateway.fanout import STRATEGIES
 from gateway.kinds import Kinds
+from tests.patience import LONG
 
 
 def test_a_kind_of_another_package_is_found_and_a_second_one_of_its_name_refused():
@@ -48,7 +49,7 @@ def test_each_stands_in_the_file_of_its_name_which_is_where_it_is_looked_for(kin
 
 def test_only_what_is_asked_for_is_imported_and_the_order_is_none_of_import():
     code = "import sys; from gateway.checks import KINDS; KINDS['regex']; print(*sys.modules); print(*KINDS)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG, check=True)
     imported, listed = (line.split() for line in done.stdout.splitlines())
     assert {word for word in KINDS if f"gateway.checks.{word}" in imported} == {"regex"}
     assert listed == sorted(listed)

@@ -13,7 +13,7 @@ def curl(*words):
         if os.environ.get("CI"):
             pytest.fail("curl is not installed")
         pytest.skip("curl is not installed")
-    done = subprocess.run(["curl", "-sS", *words], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(["curl", "-sS", *words], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

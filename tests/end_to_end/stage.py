@@ -112,14 +112,13 @@ def sends(data, media=b"application/json", status="200 OK"):
     return play
 
 
-def streams(*parts, pause=0.0):
+def streams(*parts):
     """An event stream in exactly these writes."""
 
     async def play(_seen, writer):
         await begin_stream(writer)
         for part in parts:
             await send_part(writer, part)
-            await asyncio.sleep(pause)
         await end_stream(writer)
 
     return play

@@ -97,8 +97,8 @@ def stored(url):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+def postgres():
+    with Postgres() as server:
         yield server
 
 
@@ -127,8 +127,8 @@ async def test_kill_9_loses_nothing_that_was_promised(request, tmp_path, durabil
 
 
 @pytest.mark.parametrize("durability", ["strict", "relaxed"])
-async def test_a_database_that_goes_and_comes_back(tmp_path_factory, tmp_path, durability):
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+async def test_a_database_that_goes_and_comes_back(tmp_path, durability):
+    with Postgres() as server:
         settings = {"audit_url": server.url, "audit_durability": durability, "audit_on_error": "answer"}
         async with Fake(answers) as fake:
             with Gateway(tmp_path, fake.house, FLAG, **settings) as gateway:
@@ -147,8 +147,8 @@ async def test_a_database_that_goes_and_comes_back(tmp_path_factory, tmp_path, d
         assert len(ids) == 20
 
 
-async def test_where_no_receipt_can_be_kept_no_answer_is_given_if_so_chosen(tmp_path_factory, tmp_path):
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+async def test_where_no_receipt_can_be_kept_no_answer_is_given_if_so_chosen(tmp_path):
+    with Postgres() as server:
         settings = {"audit_url": server.url, "audit_durability": "strict", "audit_on_error": "refuse"}
         async with Fake(answers) as fake:
             with Gateway(tmp_path, fake.house, FLAG, **settings) as gateway:

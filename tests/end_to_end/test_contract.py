@@ -11,8 +11,19 @@ import pytest
 
 from gateway.wire.forms import Upload, parse_form, render_form
 from gateway.wire.responses import events
-from tests.end_to_end.process import Wire, ask, chunk, event, plain_answer, send_json
+from tests.end_to_end.process import (
+    Wire,
+    ask,
+    begin_stream,
+    chunk,
+    end_stream,
+    event,
+    plain_answer,
+    send_json,
+    send_part,
+)
 from tests.end_to_end.stage import Stage, answers, sends, streams
+from tests.patience import until
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
@@ -360,11 +371,23 @@ async def test_a_block_in_mid_stream_of_responses_is_a_failed_response(tmp_path)
     response["output"] = [
         {**response["output"][5], "content": [{"type": "output_text", "text": "it is FORBIDDEN", "annotations": []}]}
     ]
+    heard = []
+
+    async def play(_seen, writer):
+        await begin_stream(writer)
+        for number, one in enumerate(events(response)):
+            if number == 1:  # what comes together with the first is judged together with it
+                await until(lambda: heard)
+            await send_part(writer, event(one))
+        await end_stream(writer)
+
     with Stage(tmp_path, policy) as stage:
-        parts = [event(e) for e in events(response)]
-        wire, _, _ = await stage.ask(
-            {"model": "m", "input": "x", "stream": True}, streams(*parts, pause=0.02), RESPONSES
-        )
+        stage.plays(play)
+        async with Wire(stage.port) as wire:
+            await wire.post({"model": "m", "input": "x", "stream": True}, RESPONSES)
+            await wire.read(b"response.created")
+            heard.append(True)
+            await wire.read()
     told = typed_events(wire)
     assert told[-1]["type"] == "response.failed"
     assert told[-1]["response"]["error"]["code"] == "content_filter"

@@ -22,6 +22,7 @@ from tests.end_to_end.process import (  # fmt: skip
     send_json,
     send_part,
 )
+from tests.patience import LONG
 
 EXACT = """
 policy: exact
@@ -202,7 +203,7 @@ async def test_an_upstream_that_only_says_it_is_alive_keeps_no_comment_back(tmp_
 async def test_the_bound_is_printed(tmp_path):
     (tmp_path / "p.yaml").write_text(EXACT)
     done = subprocess.run(
-        [sys.executable, "-m", "gateway", "check", "p.yaml", "--json"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+        [sys.executable, "-m", "gateway", "check", "p.yaml", "--json"], cwd=tmp_path, env=environment(), capture_output=True, timeout=LONG, check=True
     )  # fmt: skip
     rows = json.loads(done.stdout)["checks"]
     assert {row["out_before_block"] for row in rows} == {"0"}

@@ -1,6 +1,7 @@
 """The process as an operator meets it: wrong use, limits, draining, what the log holds."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -282,10 +283,13 @@ async def test_a_large_body_keeps_nobody_else_waiting(tmp_path):
 
 
 async def test_a_slow_head_is_cut_and_a_slow_body_is_told(tmp_path):
-    with Gateway(tmp_path, SCRIPTED, SIZE, header_timeout="300ms", body_timeout="300ms") as gateway:
+    with Gateway(tmp_path, SCRIPTED, SIZE, header_timeout="300ms") as gateway:
         async with Wire(gateway.port) as wire:
-            await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost:")
-            assert await wire.read() == b""
+            with contextlib.suppress(ConnectionError):  # it may be cut before anything was sent
+                await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost:")
+                await wire.read()
+            assert wire.data == b""
+    with Gateway(tmp_path, SCRIPTED, SIZE, body_timeout="300ms") as gateway:
         async with Wire(gateway.port) as wire:
             await wire.send(
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{"

@@ -24,8 +24,8 @@ def entries(first, last, **more):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+def postgres():
+    with Postgres() as server:
         yield server
 
 
