@@ -91,13 +91,16 @@ def chunk(text: str) -> bytes:
     return canonical.dump({**HEAD, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
 
 
-def read_stream(data: bytes, *, template: bool) -> None:
+def read_stream(data: bytes, how: str) -> None:
     parser, reader = sse.Parser(), CHAT.reader({}, stream=True)
-    for event in parser.feed(data):
-        if template:
-            reader.event(event.data)
+    events = [event.data for event in parser.feed(data)]
+    if how == "together":
+        list(reader.events(events))
+    for event in events if how != "together" else ():
+        if how == "template":
+            reader.event(event)
         else:
-            reader.delta(canonical.parse_answer(event.data), len(event.data))
+            reader.delta(canonical.parse_answer(event), len(event))
 
 
 def main() -> None:
@@ -118,8 +121,9 @@ def main() -> None:
         "gate and hold-back, words": best(lambda: exchange({"words": words}, 1), parts=DELTAS),
         "gate and hold-back, words and secrets": best(lambda: exchange(both, 1), parts=DELTAS),
         "the same, 10 deltas together": best(lambda: exchange(both, 10), parts=DELTAS),
-        "reading a chunk, in full": best(lambda: read_stream(stream, template=False), parts=DELTAS),
-        "reading a chunk, by its template": best(lambda: read_stream(stream, template=True), parts=DELTAS),
+        "reading a chunk, in full": best(lambda: read_stream(stream, "full"), parts=DELTAS),
+        "reading a chunk, by its template": best(lambda: read_stream(stream, "template"), parts=DELTAS),
+        "the same, chunks that came together": best(lambda: read_stream(stream, "together"), parts=DELTAS),
         "views: the looks of 1 KB": best(lambda: looks(PROSE * 10)),
         "views: 1 KB folded": best(lambda: folded(PROSE * 10)),
         "a body of 1 KB parsed and walked": best(lambda: list(walk.leaves(canonical.parse(body)))),

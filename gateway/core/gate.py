@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -20,10 +21,13 @@ Extent = Mapping[str, int]  # channel -> characters from its beginning
 SILENT = 64  # cleared frames without words that wait for the first words
 
 
+Marks = tuple[tuple[str, int, Watch], ...]  # what must be cleared first: channel, characters, by whom
+
+
 class Held(NamedTuple):
     number: int  # in the order they came
     delta: Delta
-    marks: tuple[tuple[str, int, Watch], ...]  # what must be cleared first: channel, characters, by whom
+    marks: Marks
     speaks: bool  # it holds words of the model
 
 
@@ -120,12 +124,12 @@ class Gate:
         """Take the oldest frame that is cleared and need not wait for an older one."""
         if len(self._held) == 1:  # there is no order to keep with others
             (only,) = self._held.values()
-            return only.popleft() if only and self._is_clear(only[0]) else None
+            return only.popleft() if only and self._may_go(only) else None
         queues = [queue for queue in self._held.values() if queue]
         if not queues:
             return None
         if len(queues) == 1:
-            return queues[0].popleft() if self._is_clear(queues[0][0]) else None
+            return queues[0].popleft() if self._may_go(queues[0]) else None
         heads = [queue[0] for queue in queues]
         oldest = min(head.number for head in heads)
         barrier = self._held.get(None)
@@ -133,15 +137,36 @@ class Gate:
         found: Held | None = None
         for head in heads:
             may = head.number == oldest if head.delta.group is None else head.number < limit
-            if may and (found is None or head.number < found.number) and self._is_clear(head):
+            if may and (found is None or head.number < found.number) and self._may_go(self._held[head.delta.group]):
                 found = head
-        if found is not None:
-            self._held[found.delta.group].popleft()
-        return found
+        return None if found is None else self._held[found.delta.group].popleft()
 
-    def _is_clear(self, held: Held) -> bool:
+    def _may_go(self, queue: deque[Held]) -> bool:
+        """Whether the first of a queue is clear; of several that came as one, those that are go without the others."""
+        head = queue[0]
+        if self._is_clear(head.marks):
+            return True
+        several = head.delta.several
+        if several is None:
+            return False
+        ends = several.ends
+        begin = head.marks[0][1] - ends[-1]
+
+        def marks(number: int) -> Marks:
+            return tuple([(channel, begin + ends[number - 1], watch) for channel, _, watch in head.marks])
+
+        clear = bisect_left(range(1, len(ends)), True, key=lambda number: not self._is_clear(marks(number)))
+        if not clear:
+            return False
+        first, rest = several.parted(clear)
+        queue[0] = head._replace(delta=rest)
+        queue.appendleft(head._replace(delta=first, marks=marks(clear)))
+        self.held_frames += 1
+        return True
+
+    def _is_clear(self, marks: Marks) -> bool:
         place = self._place
-        for channel, end, watch in held.marks:
+        for channel, end, watch in marks:
             needed = place(channel, end) if place is not None and watch.local else end
             if self._cleared[watch.key].get(channel, 0) < needed and watch.key not in self._excused:
                 return False

@@ -7,7 +7,7 @@ what happened) and the core answers with *effects* (imperatives: what is to be d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
@@ -268,15 +268,29 @@ class Spot(NamedTuple):
     key: Any
 
 
+class Several(Protocol):
+    """Frames that came one behind the other and go on with one running text, taken as one: they can be parted."""
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Where each ends: characters from the beginning of the first."""
+        ...
+
+    def parted(self, number: int) -> tuple[Delta, Delta]:
+        """The first so many, and the others."""
+        ...
+
+
 @value
 class Delta:
-    """One frame of an answer (an SSE chunk, a whole document, some bytes) and the text in it."""
+    """One frame of an answer (an SSE chunk, a whole document, some bytes) and the text in it; or several as one."""
 
     frame: Any  # as parsed; the core never looks inside
     pieces: tuple[Piece, ...] = ()
     size: int = 0  # bytes held while this frame is held
     group: str | None = None  # frames of one group keep their order; None keeps it with all
     spots: Iterable[Spot] = field(default=(), compare=False)  # of a rewritable call: every string of the frame
+    several: Several | None = field(default=None, compare=False)  # what it can be parted into; it has one piece then
 
 
 class Blame(Word):

@@ -138,12 +138,18 @@ class Release:
             return
         if isinstance(frame, Chunk):
             if self._goes_on(frame.template):
-                self._told(frame, sse.frame(frame.data))
+                self._told(frame, sse.frames(frame.data))
                 return
-            frame = frame.document
-        frame = self._endpoint.for_client(self._request, frame)
-        if frame is not None:
-            self._told(frame, self._endpoint.frame(frame))
+            for one in frame.singles():
+                self._send(one.document)
+            return
+        self._send(frame)
+
+    def _send(self, frame: Document) -> None:
+        """One event, as the client asked for it."""
+        shown = self._endpoint.for_client(self._request, frame)
+        if shown is not None:
+            self._told(shown, self._endpoint.frame(shown))
 
     def _told(self, frame: Document | Chunk, data: bytes) -> None:
         self._first = self._first or frame

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol
 
 from gateway import __version__
@@ -33,6 +34,7 @@ from gateway.wire.reader import Reader, UpstreamErrorFrame
 
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
 INLINE = 65_536  # bytes of an answer that is read on the event loop; more go to a thread
+ENDS = (b"", b"[DONE]")  # events that say nothing: a keep-alive, and that there is nothing more
 TOGETHER = 8_192  # bytes of events that are given on together: half a millisecond's work, then others have their turn
 MAX_ERROR = 1024**2  # bytes of an error answer
 ASKED: dict[str, Endpoint] = {
@@ -330,21 +332,22 @@ class HttpUpstream:
         while not (events.over or reader.ended):
             deltas: list[Delta] = []
             size, said = 0, False
-            for event in events.read(await _read(answer.response, answer.patience)):
-                try:
-                    deltas.append(_said(reader, event))
-                except (UpstreamErrorFrame, Malformed) as error:
-                    if deltas:
-                        yield deltas  # what came before it is the answer's, as far as its checks let it go
-                    raise UpstreamError(ERROR_FRAME if isinstance(error, UpstreamErrorFrame) else MALFORMED) from None
-                said = said or bool(deltas[-1].pieces)
-                size += len(event.data)
-                if reader.ended:
-                    break
-                if size > TOGETHER:
-                    yield deltas
-                    deltas, size = [], 0
-                    await asyncio.sleep(0)
+            arrived = events.read(await _read(answer.response, answer.patience))
+            try:
+                for delta in _read_together(reader, arrived):
+                    deltas.append(delta)
+                    said = said or bool(delta.pieces)
+                    size += delta.size
+                    if reader.ended:
+                        break
+                    if size > TOGETHER:
+                        yield deltas
+                        deltas, size = [], 0
+                        await asyncio.sleep(0)
+            except (UpstreamErrorFrame, Malformed) as error:
+                if deltas:
+                    yield deltas  # what came before it is the answer's, as far as its checks let it go
+                raise UpstreamError(ERROR_FRAME if isinstance(error, UpstreamErrorFrame) else MALFORMED) from None
             if said:  # what says nothing, comments too, buys no time
                 answer.patience.until = min(until, time.monotonic() + between)
             if deltas or answer.patience.pulsed:
@@ -437,10 +440,10 @@ class _Events:
         self._total = 0
         self.over = False
 
-    def read(self, data: bytes | None) -> Iterator[sse.Event]:
+    def read(self, data: bytes | None) -> list[sse.Event]:
         """What ends with these bytes; none of them: the end of the body; None: only time has passed."""
         if data is None:
-            return
+            return []
         self._total += len(data)
         if self._total > MAX_STREAM:
             raise UpstreamError(TOO_LARGE)
@@ -448,21 +451,27 @@ class _Events:
             events = self._parser.feed(data) if data else self._parser.eof()
         except sse.TooLong:
             raise UpstreamError(TOO_LARGE) from None
+        kept: list[sse.Event] = []
         for event in events:
-            said = event.data.strip()
-            if said == b"[DONE]":
+            if event.data.startswith(b"{") or event.name == "error" or (said := event.data.strip()) not in ENDS:
+                kept.append(event)
+            elif said:
                 self.over = True
-                return
-            if said or event.name == "error":
-                yield event
+                return kept
         self.over = not data
+        return kept
 
 
-def _said(reader: Reader, event: sse.Event) -> Delta:
-    """Raises UpstreamErrorFrame, Malformed."""
-    if event.name == "error":
+def _read_together(reader: Reader, events: list[sse.Event]) -> Iterator[Delta]:
+    """What events say that came together. Raises UpstreamErrorFrame, Malformed behind what came before."""
+    good = list(takewhile(_no_error, events))
+    yield from reader.events([event.data for event in good])
+    if len(good) < len(events):
         raise UpstreamErrorFrame
-    return reader.event(event.data)
+
+
+def _no_error(event: sse.Event) -> bool:
+    return event.name != "error"
 
 
 def _closing(reader: Reader) -> list[Delta]:

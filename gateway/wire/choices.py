@@ -7,7 +7,7 @@ the choices (ids, names) are said once each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.core.terms import Delta, Document, Place, Request
@@ -19,6 +19,7 @@ from gateway.wire.template import Chunk, Template, template
 from gateway.wire.walk import Steps, leaves
 
 MAX_CHOICES = 128
+MOST_AT_ONCE = 64  # chunks that are taken as one
 MOST_TRIES = 8  # after so many chunks that differ in more than their text nothing is expected of the next
 MOST_INDEXED = 256  # tool calls of one streamed message
 SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
@@ -42,22 +43,39 @@ class ChoicesReader(Reader):
 
     def event(self, data: bytes) -> Delta:
         """A chunk that only goes on with the text is read by its template."""
-        one = self._template
-        if one is not None and len(self._choices) == 1 and (text := one.text(data)) is not None:
-            self._tries = 0
-            start = self._lengths.get(one.channel, 0)
-            chunk = Chunk(one, text, data, start)
-            piece = self._run(one.channel, one.place, text, ())
-            if not self.rewritable:
-                return Delta(chunk, (piece,), len(data), one.group)
-            self._lengths[one.channel] = start + len(text)
-            return Delta(chunk, (piece,), len(data), one.group, chunk)
+        return self._going_on((data,)) or self._in_full(data)
+
+    def _in_full(self, data: bytes) -> Delta:
         document = parse_answer(data)
         delta = self.delta(document, len(data))
         if self._tries < MOST_TRIES:
             self._tries += 1
             self._template = template(document, data, delta)
         return delta
+
+    def events(self, data: Sequence[bytes]) -> Iterator[Delta]:
+        at = 0
+        while at < len(data):
+            delta = self._going_on(data[at : at + MOST_AT_ONCE]) or self._in_full(data[at])
+            at += len(delta.several.ends) if delta.several is not None else 1
+            yield delta
+
+    def _going_on(self, data: Sequence[bytes]) -> Delta | None:
+        """The first of these chunks that only go on with the text, read by their template; None: there is none."""
+        one = self._template
+        if one is None or len(self._choices) != 1:
+            return None
+        texts = one.texts(data)
+        if not texts:
+            return None
+        self._tries = 0
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        start = self._lengths.get(one.channel, 0)
+        piece = self._run(one.channel, one.place, text, ())
+        if self.rewritable:
+            self._lengths[one.channel] = start + len(text)
+        read = data[: len(texts)]
+        return Chunk(one, texts, read, start, wrapped=piece.wrapped, rewritable=self.rewritable).delta
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:

@@ -104,6 +104,10 @@ class Reader:
         """One event of a stream, as `delta` reads it."""
         return self.delta(parse_answer(data), len(data))
 
+    def events(self, data: Sequence[bytes]) -> Iterator[Delta]:
+        """Events that came together, each as it is read or several as one, in their order."""
+        return map(self.event, data)
+
     def group(self, frame: Document) -> str | None:
         """The frames that this one keeps its order with; None: all."""
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 DONE = b"data: [DONE]\n\n"
@@ -50,14 +51,18 @@ class Parser:
             self._after_cr = buffer.endswith(b"\r")
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         elif not self._data and not self._name and (end := buffer.rfind(b"\n\n")) >= 0:
-            events = self._whole(buffer[:end].split(b"\n\n"))
+            events = self._whole(buffer[:end])
             buffer = buffer[end + 2 :]
         lines = buffer.split(b"\n")
         self._keep(lines.pop())
         return [*events, *(event for line in lines if (event := self._line(line)) is not None)]
 
-    def _whole(self, blocks: list[bytes]) -> list[Event]:
+    def _whole(self, buffer: bytes) -> list[Event]:
         """Events that came as wholes, each of most a line by itself."""
+        blocks = buffer.split(b"\n\n")
+        alike = buffer.startswith(b"data: ") and buffer.count(b"\n\ndata: ") == len(blocks) - 1
+        if alike and buffer.count(b"\n") == 2 * (len(blocks) - 1) and max(map(len, blocks)) - 5 <= self._max:
+            return [Event("", block[6:]) for block in blocks]
         events: list[Event] = []
         for block in blocks:
             if block.startswith(b"data: ") and b"\n" not in block and len(block) - 5 <= self._max:
@@ -110,6 +115,11 @@ def frame(data: bytes, name: str = "") -> bytes:
     if name:
         return b"event: " + name.encode("ascii") + b"\ndata: " + data + b"\n\n"
     return b"data: " + data + b"\n\n"
+
+
+def frames(data: Sequence[bytes]) -> bytes:
+    """Several ordinary ones."""
+    return b"data: " + b"\n\ndata: ".join(data) + b"\n\n"
 
 
 def comment(text: str) -> bytes:

@@ -6,10 +6,12 @@ could read in another way (no quote, no backslash, no control character), so the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-from gateway.core.terms import Delta, Document, Place, Spot
+from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import canonical
 from gateway.wire.walk import HOLDERS, Steps
 
@@ -43,29 +45,92 @@ class Template(NamedTuple):
             return None
         return text if text.isprintable() else None  # what is not, control characters among it, is read in full
 
+    def texts(self, data: Sequence[bytes]) -> list[str]:
+        """The texts of those of the first chunks that fit."""
+        head, tail = self.head, self.tail
+        least, begin, end = len(head) + len(tail), len(head), -len(tail)
+        middles: list[bytes] = []
+        for one in data:
+            if not (one.startswith(head) and one.endswith(tail)) or len(one) <= least:
+                break
+            middles.append(one[begin:end])
+        joined = b"".join(middles)  # mostly all of them are plain, and then it is said of all at once
+        if b'"' not in joined and b"\\" not in joined:
+            with suppress(UnicodeDecodeError):
+                texts = list(map(bytes.decode, middles))
+                if "".join(texts).isprintable():
+                    return texts
+        texts = []
+        for one in data[: len(middles)]:
+            if (text := self.text(one)) is None:
+                break
+            texts.append(text)
+        return texts
+
 
 class Chunk:
-    """A frame that is its template with another text. A document is made of it only for who needs one."""
+    """Frames that are their template with other texts, one or several. A document is made only for who needs one."""
 
-    __slots__ = ("_document", "_start", "data", "template", "text")
+    __slots__ = ("_document", "_rewritable", "_start", "_wrapped", "data", "template", "text", "texts")
 
-    def __init__(self, template: Template, text: str, data: bytes, start: int) -> None:
-        """`start`: where the text begins in its channel."""
+    def __init__(
+        self,
+        template: Template,
+        texts: Sequence[str],
+        data: Sequence[bytes],
+        start: int,
+        *,
+        wrapped: bool,
+        rewritable: bool,
+    ) -> None:
+        """`data`: the bytes of each. `start`: where the text begins in its channel; `wrapped`: as its piece has it."""
         self.template = template
-        self.text = text
+        self.texts = texts
+        self.text = texts[0] if len(texts) == 1 else "".join(texts)
         self.data = data
         self._start = start
+        self._wrapped = wrapped
+        self._rewritable = rewritable
         self._document: Document | None = None
 
     @property
+    def delta(self) -> Delta:
+        one = self.template
+        piece = Piece(one.channel, one.place, self.text, wrapped=self._wrapped)
+        size = len(self.data[0]) if len(self.data) == 1 else sum(map(len, self.data))
+        several = self if len(self.texts) > 1 else None
+        return Delta(self, (piece,), size, one.group, self if self._rewritable else (), several)
+
+    @property
+    def ends(self) -> list[int]:
+        return list(accumulate(map(len, self.texts)))
+
+    def parted(self, number: int) -> tuple[Delta, Delta]:
+        first = self._part(0, number)
+        return first.delta, self._part(number, len(self.texts), len(first.text)).delta
+
+    def singles(self) -> Iterator[Chunk]:
+        """Each by itself."""
+        start = 0
+        for number, text in enumerate(self.texts):
+            yield self._part(number, number + 1, start)
+            start += len(text)
+
+    def _part(self, first: int, last: int, start: int = 0) -> Chunk:
+        texts, data = self.texts[first:last], self.data[first:last]
+        wrapped, rewritable = self._wrapped, self._rewritable
+        return Chunk(self.template, texts, data, self._start + start, wrapped=wrapped, rewritable=rewritable)
+
+    @property
     def document(self) -> Document:
+        """One frame that says all of it."""
         if self._document is None:
             frame = self.template.frame
             self._document = {**frame, "choices": [{**frame["choices"][0], "delta": {"content": self.text}}]}
         return self._document
 
     def __iter__(self) -> Iterator[Spot]:
-        """Every string of it, and where it stands."""
+        """Every string of that frame, and where it stands."""
         one, document = self.template, self.document
         for spot in one.others:
             yield Spot(spot.channel, spot.start, spot.text, spot.steps, document, spot.key)

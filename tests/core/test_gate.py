@@ -1,5 +1,11 @@
 """The gate by itself: marks, order and the bytes it holds."""
 
+import itertools
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gateway.core.gate import Gate
 from gateway.core.terms import Lane, Place
 from tests.world import delta, watch
@@ -44,6 +50,54 @@ def test_what_does_not_hold_does_not_count():
     assert not gate.holding
     assert Gate([tone]).holding
     gate.clear(watch("after", "output", lane=Lane.AFTER), {"content": 3})
+
+
+class Frames:
+    """Several frames of one running text, as one."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    @property
+    def ends(self):
+        return list(itertools.accumulate(map(len, self.texts)))
+
+    def parted(self, number):
+        return Frames(self.texts[:number]).delta, Frames(self.texts[number:]).delta
+
+    @property
+    def delta(self):
+        several = self if len(self.texts) > 1 else None
+        return replace(delta("".join(self.texts), size=10 * len(self.texts)), frame=self.texts, several=several)
+
+
+words = st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=5)
+shown = [watch("one", "output"), watch("two", "output", local=False)]
+steps = st.lists(st.one_of(words, st.tuples(st.sampled_from(shown), st.integers(0, 40))), max_size=12)
+
+
+@given(steps, st.sampled_from([None, 2, 3]))
+def test_frames_that_came_as_one_go_as_each_would_by_itself(happens, shrinks):
+    """`shrinks`: placeholders became values, so that what a client reads is that much shorter."""
+    together, apart = Gate(shown), Gate(shown)
+    for gate in (together, apart):
+        gate.open()
+        if shrinks is not None:
+            gate.restore(watch("restorer", "output"), lambda _, end: end // shrinks)
+            gate.excuse(watch("restorer", "output"))
+    went = [[], []]
+    for one in happens:
+        if isinstance(one, list):
+            together.hold(Frames(one).delta)
+            for text in one:
+                apart.hold(Frames([text]).delta)
+        else:
+            for gate in (together, apart):
+                gate.clear(one[0], {"content": one[1]})
+        for gone, gate in zip(went, (together, apart), strict=True):
+            gone += [text for released in gate.release(complete=False) for text in released.frame]
+        assert went[0] == went[1]
+        assert together.held == apart.held
 
 
 def test_a_mark_at_nothing_clears_nothing():

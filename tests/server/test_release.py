@@ -14,6 +14,8 @@ from gateway.server import release
 from gateway.server.app import Gateway
 from gateway.server.release import ClientGone, Reaching
 from gateway.settings import Settings
+from gateway.wire.canonical import dump
+from gateway.wire.endpoints import CHAT
 from tests.patience import LONG, until
 
 HOUSE = House.model_validate({"upstreams": {"up": {"scripted": []}}, "default_upstream": "up"})
@@ -76,3 +78,34 @@ async def test_a_write_that_waits_for_the_client_has_a_limit_however_small_it_is
             await write()
     else:
         await write()
+
+
+class Together:
+    """All chunks of an answer in one read."""
+
+    def __init__(self, *, indexed):
+        self.indexed = indexed
+
+    async def answer(self, call, headers, record, pulse):
+        chunks = [{"delta": {"content": f" {number}"}, "finish_reason": None} for number in range(6)]
+        chunks.append({"delta": {}, "finish_reason": "stop"})
+        chunks = [{"index": 0, **chunk} if self.indexed else chunk for chunk in chunks]
+        reader = CHAT.reader(call.document, stream=True)
+        deltas = list(reader.events([dump({"id": "c", "choices": [chunk]}) for chunk in chunks]))
+        assert any(delta.several for delta in deltas)
+        yield deltas
+
+
+@pytest.mark.parametrize("indexed", [True, False])  # a chunk without an index gets one
+async def test_chunks_that_are_taken_as_one_reach_the_client_each_by_itself(
+    indexed, aiohttp_raw_server, aiohttp_client
+):
+    gateway = Gateway(Settings(), HOUSE, PolicySet(()), {"up": Together(indexed=indexed)}, keep=lambda _: None)
+    client = await aiohttp_client(await aiohttp_raw_server(gateway.handle))
+    asked = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    async with client.post("/v1/chat/completions", json=asked) as response:
+        said = (await response.text()).split("\n\n")
+    assert said[-2:] == ["data: [DONE]", ""]
+    events = [json.loads(event.removeprefix("data: "))["choices"][0] for event in said[:-2]]
+    assert [event["delta"].get("content") for event in events] == [*(f" {number}" for number in range(6)), None]
+    assert {event["index"] for event in events} == {0}

@@ -1,5 +1,6 @@
 """A chunk read by its template is what it would have been read in full."""
 
+import itertools
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.wire.canonical import Malformed, dump, parse_answer
 from gateway.wire.choices import ChoicesReader
 from gateway.wire.endpoints import CHAT
 from gateway.wire.reader import UpstreamErrorFrame
+from gateway.wire.sse import frame, frames
 from gateway.wire.template import Chunk, document_of
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -81,6 +83,76 @@ def test_it_makes_no_difference(events, rewritable):
     both(events, rewritable=rewritable)
 
 
+def apart(deltas):
+    """Frames that were taken as one, each by itself."""
+    for delta in deltas:
+        several = delta.several
+        yield from [delta] if several is None else [one.delta for one in several.singles()]
+
+
+def unwrapped(delta):
+    """Without what is known of a channel only later: that it is no JSON."""
+    frame, pieces, *rest = plain(delta)
+    return [frame, [(*piece[:4], *piece[5:]) for piece in pieces], *rest]
+
+
+goes_on = st.builds(data_of, st.builds(chunk, texts), st.just(None))
+mixed = st.lists(st.one_of(goes_on, goes_on, goes_on, st.builds(data_of, chunks, damage)), max_size=40)
+
+
+@given(mixed, st.lists(st.integers(0, 40), max_size=4), st.booleans())
+def test_nor_whether_events_that_came_together_are_taken_as_one(events, cuts, rewritable):
+    together, each = CHAT.reader({}, stream=True), CHAT.reader({}, stream=True)
+    together.rewritable = each.rewritable = rewritable
+    for first, last in itertools.pairwise(sorted({0, *cuts, len(events)})):
+        reads = [apart(together.events(events[first:last])), map(each.event, events[first:last])]
+        outcomes = [[], []]
+        for outcome, deltas in zip(outcomes, reads, strict=True):
+            try:
+                outcome.extend(unwrapped(delta) for delta in deltas)
+            except (Malformed, UpstreamErrorFrame) as error:
+                outcome.append((type(error), str(error)))
+        assert outcomes[0] == outcomes[1]
+    assert [p.text for p in together.closing()] == [p.text for p in each.closing()]
+    assert (together.finished, together.usage) == (each.finished, each.usage)
+
+
+@given(st.lists(texts, min_size=2, max_size=70), st.data(), st.booleans())
+def test_what_is_parted_is_the_same_as_before(said, data, rewritable):
+    reader = CHAT.reader({}, stream=True)
+    reader.rewritable = rewritable
+    for delta in reader.events([dump(chunk(text)) for text in ["Hello", *said]]):
+        if delta.several is None:
+            continue
+        (piece,), whole, ends = delta.pieces, delta.frame, delta.several.ends
+        assert (ends[-1], delta.size) == (len(piece.text), sum(map(len, whole.data)))
+        number = data.draw(st.integers(1, len(ends) - 1))
+        parts = delta.several.parted(number)
+        assert len(parts[0].pieces[0].text) == ends[number - 1]
+        assert "".join(part.pieces[0].text for part in parts) == piece.text
+        assert [one for part in parts for one in part.frame.data] == list(whole.data)
+        assert sum(part.size for part in parts) == delta.size
+        assert {(p.group, p.pieces[0].wrapped, p.pieces[0].channel) for p in parts} == {
+            (delta.group, piece.wrapped, piece.channel)
+        }
+        assert b"".join(frames(part.frame.data) for part in parts) == b"".join(map(frame, whole.data))
+        assert whole.document["choices"][0]["delta"]["content"] == piece.text
+        assert [len(part.spots.texts) for part in parts if rewritable] == (
+            [number, len(ends) - number] if rewritable else []
+        )
+
+
+def test_chunks_that_come_together_are_one():
+    reader = CHAT.reader({}, stream=True)
+    deltas = list(reader.events([dump(chunk(f" {number}")) for number in range(12)]))
+    assert [len(delta.several.ends) if delta.several else 1 for delta in deltas] == [
+        1,
+        1,
+        10,
+    ]  # the first says its id as well
+    assert deltas[2].pieces[0].text == "".join(f" {number}" for number in range(2, 12))
+
+
 @given(st.lists(st.binary(max_size=6), max_size=6), st.booleans())
 def test_nor_for_bytes_in_the_place_of_the_text(middles, rewritable):
     head, _, tail = dump(chunk("MIDDLE")).partition(b"MIDDLE")
@@ -113,8 +185,8 @@ def test_bytes_that_may_go_on_as_they_came_are_those_of_their_frame(events):
     reader = CHAT.reader({}, stream=True)
     for data in events:
         try:
-            frame = reader.event(data).frame
+            read = reader.event(data).frame
         except (Malformed, UpstreamErrorFrame):
             continue
-        if isinstance(frame, Chunk) and frame.template.faithful:
-            assert dump(frame.document) == frame.data
+        if isinstance(read, Chunk) and read.template.faithful:
+            assert dump(read.document) == read.data[0]
