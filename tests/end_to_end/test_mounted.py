@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.end_to_end.process import Fake, Gateway
-from tests.end_to_end.test_reload import answers, ready, status, until
+from tests.end_to_end.test_reload import answers, ready, said, status
 
 POLICY = "policy: p\nchecks: {words: {use: keywords, files: [words.txt], at: input}}\n"
 
@@ -28,5 +28,5 @@ async def test_a_config_map_that_changes_takes_effect(tmp_path):
             assert (await status(gateway, "apple"), await status(gateway, "pear")) == (400, 200)
             first = (await asyncio.to_thread(ready, gateway))["policies"]
             mount(policies, 2, {"p.yaml": POLICY, "words.txt": "pear\n"})
-            await until(gateway, lambda told: told["policies"] != first or "refused" in told)
+            await said(gateway, lambda told: told["policies"] != first or "refused" in told)
             assert (await status(gateway, "apple"), await status(gateway, "pear")) == (200, 400)
