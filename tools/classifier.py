@@ -9,7 +9,8 @@ The model is the sum of two. What carries over is a logistic regression over the
 A feature may only speak for an attack, apart from a few that say "this is a quotation or a question about it": so
 nothing that stands beside an attack can hide it. Of a positive text only its worst window counts, of a negative one
 its three worst. What knows the kinds that it has seen is one over hashed words, pairs of words and features
-(`gateway.checks.memory`); it too may only speak for an attack, and only so much.
+(`gateway.checks.memory`); it too may only speak for an attack, and only so much. Where all texts of a source are of one
+kind, its words would stand for the kind: so what each home of sources says by itself is learned apart and left out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from zlib import crc32
 import numpy as np
 import yaml
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 
 from gateway.checks.concepts import BLOCK, QUOTED, Lexicon, fold, windows
@@ -45,6 +46,7 @@ LOWEST = -0.7  # the weight of a feature that may speak against an attack
 SMALL = 0.01  # weights below are left out
 SLOTS = 2**18  # of the memory
 WRITTEN = "written"  # our own texts; their attacks are all different, so they are no kind to remember
+HOME = 10.0  # how a home stands among slots whose squares add up to one
 PARTS = 5  # texts are left out by these where the figures are of kinds that were seen
 COMMON = 60  # texts that hold a run of five words, from which it says nothing
 ALIKE = 0.5  # share of the runs of five words of one text that make another a copy of it
@@ -63,20 +65,32 @@ class Task(NamedTuple):
     memory: float = 0.0  # how much of what it remembers counts; 0: nothing is remembered
     doubt: float = 0.25  # what the memory must say before it counts
     most: float = 4.0  # the highest that it may say beyond that
+    classes: bool = True  # whether it remembers features as well as words
+    halves: bool = True  # whether half a window may say it
+    trust: float = 10.0  # of the memory in the texts, against weights of nothing
+    homes: tuple[frozenset[str], ...] = ()  # sources whose texts are alike, harmful or not; all others are one more
     scale: float = 1.0  # of all that is said, so that scores do not crowd near 1
 
 
 # There is little data on harm: what the words say by themselves is written down, and the data corrects it.
 TOXIC = {
-    "slur": 3.0, "insult": 1.0, "swear": 0.6, "hatred": 1.2, "threat": 1.0, "weapon": 0.8, "drug": 0.9, "crime": 0.8,
-    "cyber": 0.5, "self": 1.6, "sexual": 1.4, "minor": 0.3, "defamation": 0.8, "help": -0.5,
-    "guide>weapon": 1.5, "guide>drug": 1.5, "guide>crime": 1.3, "act>weapon": 1.5, "act>drug": 1.5, "act>crime": 0.7,
-    "guide>threat": 1.0, "guide>cyber": 0.8, "act>cyber": 0.6, "guide>self": 1.0, "guide>defamation": 1.5,
-    "guide>hatred": 1.0, "guide>insult": 0.8, "guide>sexual": 0.8, "threat>group": 1.5, "threat>you": 1.0,
-    "threat>they": 0.7, "group>insult": 2.0, "insult>group": 1.5, "group>hatred": 1.5, "hatred>group": 2.0,
-    "they>insult": 1.0, "you>insult": 1.5, "you>swear": 1.0, "swear>you": 1.0, "sexual>minor": 2.5,
-    "minor>sexual": 2.5, "group>they": 0.4, "group>threat": 1.0, "crime>they": 0.3,
-    "despair": 0.2, "me>self": 1.0, "self>me": 0.5, "despair>self": 1.0, "me>despair": 0.1,
+    "slur": 3.0, "insult": 1.0, "swear": 0.6, "hatred": 1.8, "bias": 0.6, "threat": 1.8, "harm": 0.6, "violence": 0.4,
+    "weapon": 1.8, "arms": 0.5, "drug": 1.2, "substance": 0.4, "covert": 1.2, "crime": 1.3, "illegal": 0.5,
+    "cyber": 1.2, "security": 0.2, "self": 3.0, "suicide": 1.0, "sexual": 2.2, "sex": 0.6, "minor": 0.2,
+    "defamation": 1.2, "claim": 0.4, "mock": 0.6, "despair": 0.2, "help": -0.5, "report": -0.5,
+    "guide>weapon": 1.6, "guide>drug": 1.6, "guide>crime": 1.3, "guide>covert": 1.2, "guide>threat": 1.5,
+    "guide>cyber": 1.0, "guide>self": 0.8, "guide>suicide": 1.4, "guide>defamation": 1.2, "guide>hatred": 0.9,
+    "guide>insult": 0.8, "guide>sexual": 0.5, "guide>sex": 0.3, "guide>arms": 0.6, "guide>substance": 0.5,
+    "guide>harm": 0.6, "guide>illegal": 0.7, "guide>bias": 0.5, "guide>violence": 0.5, "guide>claim": 0.3,
+    "guide>mock": 0.4,
+    "act>weapon": 0.8, "act>drug": 0.8, "act>arms": 0.6, "act>substance": 0.5, "act>crime": 0.5, "act>cyber": 0.4,
+    "act>illegal": 0.4, "harm>group": 0.8, "harm>you": 0.6, "harm>they": 0.4, "harm>him": 0.8, "group>harm": 0.5,
+    "threat>group": 1.0, "threat>him": 0.5, "group>insult": 1.5, "insult>group": 1.2, "group>hatred": 1.5,
+    "hatred>group": 1.5, "group>bias": 0.5, "bias>group": 0.5, "group>they": 0.2, "mock>group": 1.0, "mock>insult": 0.8,
+    "mock>you": 0.2, "mock>him": 0.4, "they>insult": 0.8, "you>insult": 1.2, "insult>you": 0.5, "you>swear": 0.8,
+    "swear>you": 0.8, "swear>insult": 0.6, "insult>swear": 0.5, "sexual>minor": 1.5, "minor>sexual": 1.5,
+    "sex>minor": 0.9, "minor>sex": 0.9, "me>suicide": 0.8, "suicide>me": 0.4, "despair>suicide": 0.8, "me>despair": 0.2,
+    "me>self": 0.3, "despair>self": 0.5,
 }  # fmt: skip
 
 TASKS = {
@@ -99,8 +113,8 @@ TASKS = {
         scale=0.5,
     ),
     "toxicity": Task(
-        "threat weapon drug crime guide act group hatred sexual minor",
-        frozenset({QUOTED, "help"}),
+        "",
+        frozenset({QUOTED, "help", "report"}),
         (frozenset({"openai_moderation"}), frozenset({"harmbench_standard"}), frozenset({"cse_interpreter"})),
         (
             frozenset({"openai_moderation"}),
@@ -109,8 +123,14 @@ TASKS = {
             frozenset({"cse_frr"}),
         ),
         expected=TOXIC,
-        strength=0.0002,
+        strength=0.0001,
         length=0.5,
+        memory=1.0,
+        doubt=0.0,
+        classes=False,
+        halves=False,
+        trust=0.3,
+        homes=(frozenset({"openai_moderation"}), frozenset({"cse_interpreter", "cse_instruct", "cse_frr"})),
     ),
 }  # fmt: skip
 
@@ -121,6 +141,7 @@ class Text(NamedTuple):
     windows: list[frozenset[str]]  # features
     blocks: list[list[Any]]  # slots of the memory: for each reading an array for each block
     kin: int  # the same number for copies of one text
+    category: str  # several with "+" between them
 
 
 def entries(lines: Iterable[str]) -> Iterable[str]:
@@ -143,7 +164,7 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
     with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         read = [one for one in map(json.loads, lines) if one["source"] not in TASKS[name].never]
     read += [*written(name, positive=True), *written(name, positive=False)]
-    named, memory = cache(lexicon.name), Memory(bytes(SLOTS))
+    named, memory = cache(lexicon.name), Memory(bytes(SLOTS), classes=TASKS[name].classes)
     texts = []
     for one, kin in zip(read, kinship([one["text"] for one in read]), strict=True):
         seen, slots = [], []
@@ -152,7 +173,7 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
             blocks = lexicon.blocks(found, len(tokens))
             seen += [frozenset(map(named, window)) for window in windows(blocks)]
             slots.append([np.array(sorted(block), np.int32) for block in memory.blocks(tokens, blocks, BLOCK)])
-        texts.append(Text(one["source"], one["positive"], seen, slots, kin))
+        texts.append(Text(one["source"], one["positive"], seen, slots, kin, one.get("category") or "none"))
     return texts
 
 
@@ -251,12 +272,12 @@ class Remembered:
 
     def __init__(self, task: Task) -> None:
         self._share, self.most = task.memory * task.scale, task.memory * task.scale * task.most
-        self._doubt = task.doubt
+        self._doubt, self._trust, self._homes, self._halves = task.doubt, task.trust, task.homes, task.halves
         self.weights, self.step, self.bias = np.zeros(SLOTS, np.int64), 1.0, 0.0
 
     def each(self, texts: Sequence[Text]) -> list[Any]:
         """What counts of each window of each text."""
-        memory = Memory(self.table(), bias=self.bias, step=self.step, most=self.most)
+        memory = Memory(self.table(), bias=self.bias, step=self.step, most=self.most, halves=self._halves)
         return [np.array([said for blocks in text.blocks for said in memory.recall(blocks)]) for text in texts]
 
     def _raw(self, windows: Sequence[Any]) -> Any:
@@ -266,7 +287,7 @@ class Remembered:
         """Of a negative text every window counts; of a positive one too at first, then only its worst."""
         counts = Counter((text.source, text.positive) for text in texts)
         for turn in range(ROUNDS):
-            windows, labels, weights = [], [], []
+            windows, labels, weights, homes = [], [], [], []
             for text in texts:
                 chosen = joined(text)
                 if turn and text.positive:
@@ -275,18 +296,23 @@ class Remembered:
                 labels += [text.positive] * len(chosen)
                 each = counts[text.source, text.positive] ** -0.5 / len(chosen) ** (0.5 if turn else 1.0)
                 weights += [each] * len(chosen)
-            self._solve(windows, np.array(labels), balanced(np.array(labels), np.array(weights)))
+                homes += [next((n for n, home in enumerate(self._homes) if text.source in home), -1)] * len(chosen)
+            self._solve(windows, np.array(homes), np.array(labels), balanced(np.array(labels), np.array(weights)))
 
-    def _solve(self, windows: Sequence[Any], labels: Any, weights: Any) -> None:
+    def _solve(self, windows: Sequence[Any], homes: Any, labels: Any, weights: Any) -> None:
         lengths = np.array([len(window) for window in windows])
         values, ends = np.repeat(lengths**-0.5, lengths), np.r_[0, np.cumsum(lengths)]
         matrix = csr_matrix((values, np.concatenate(windows), ends), shape=(len(windows), SLOTS))
         matrix.sum_duplicates()
-        model = LogisticRegression(C=10, solver="liblinear", tol=0.01, random_state=0)
+        if self._homes:  # a large value, so that little holds its weight back
+            matrix = hstack([matrix, csr_matrix(HOME * (homes[:, None] == np.arange(-1, len(self._homes))))]).tocsr()
+        model = LogisticRegression(C=self._trust, solver="liblinear", tol=0.01, random_state=0)
         model.fit(matrix, labels, sample_weight=weights)
-        step = np.abs(model.coef_[0]).max() / (MIDDLE - 1)
-        self.weights = np.rint(model.coef_[0] / step).astype(np.int64)
-        self.step, self.bias = self._share * float(step), self._share * (float(model.intercept_[0]) - self._doubt)
+        found = model.coef_[0, :SLOTS]
+        before = 0.0 if self._homes else float(model.intercept_[0])
+        step = np.abs(found).max() / (MIDDLE - 1)
+        self.weights = np.rint(found / step).astype(np.int64)
+        self.step, self.bias = self._share * float(step), self._share * (before - self._doubt)
 
     def table(self) -> bytes:
         return (self.weights + MIDDLE).astype(np.uint8).tobytes()
@@ -330,7 +356,7 @@ def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Traine
 
 
 def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tuple[list[dict[str, Any]], Any]:
-    """How models do on sources that they were not trained on, and their mean score of each ordinary text of these."""
+    """How models do on sources that they were not trained on, and their mean score of each text of these; else NaN."""
     sources, labels = np.array([t.source for t in texts]), np.array([t.positive for t in texts])
     total, models, figures = np.zeros(len(texts)), np.zeros(len(texts)), []
     for attacks, ordinary in product(task.attacks, task.ordinary):
@@ -342,8 +368,19 @@ def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tupl
         figures.append(
             {"attacks": sorted(attacks), "ordinary": sorted(ordinary), **rates(said[positive], said[negative])}
         )
-    chosen = ~labels & (models > 0)
-    return figures, total[chosen] / models[chosen]
+    return figures, np.where(models > 0, total / np.maximum(models, 1), np.nan)
+
+
+def by_category(texts: Sequence[Text], unseen: Any, least: float) -> list[dict[str, Any]]:
+    """How many harmful texts of each category score above `least` where their source was left out."""
+    said = defaultdict[str, list[float]](list)
+    for text, score in zip(texts, unseen, strict=True):
+        for category in text.category.split("+") if text.positive and not np.isnan(score) else ():
+            said[category].append(score)
+    return [
+        {"category": f"{name} ({len(scores)})", "recall": float((np.array(scores) > least).mean())}
+        for name, scores in sorted(said.items())
+    ]
 
 
 def seen(texts: Sequence[Text], features: Sequence[str], task: Task) -> list[dict[str, Any]]:
@@ -390,11 +427,13 @@ def main(name: str, folder: Path) -> None:
     features = sorted({f for f, count in known.items() if count >= LEAST} | set(task.expected))
     print(f"{len(texts)} texts, {len(features)} features")
     figures, unseen = left_out(texts, features, task)
+    ordinary = unseen[np.array([not text.positive for text in texts]) & ~np.isnan(unseen)]
     print(table(figures))
+    print(table(by_category(texts, unseen, threshold(ordinary, 0.01))))
     repeated = seen(texts, features, task)
     print(table(repeated))
     model = fitted(texts, features, task)
-    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(unseen, rate)))), 5) for rate in RATES}
+    bounds = {str(rate): round(float(1 / (1 + np.exp(-threshold(ordinary, rate)))), 5) for rate in RATES}
     weights = {
         f: round(float(w) * task.scale, 3)
         for f, w in zip(features, model.known.weights, strict=True)
@@ -414,6 +453,7 @@ def main(name: str, folder: Path) -> None:
     if model.memory:
         memory = model.memory
         made["memory"] = {"bias": round(memory.bias, 5), "step": round(memory.step, 8), "most": memory.most}
+        made["memory"] |= {key: False for key in ("classes", "halves") if not getattr(task, key)}
         (DATA / f"{name}.table").write_bytes(memory.table())
     (DATA / f"{name}.json").write_text(json.dumps(made, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     said = model.scores(texts)

@@ -44,9 +44,22 @@ def hashed(key: str | int) -> int:
 class Memory:
     """A weight for each slot, as a byte."""
 
-    def __init__(self, table: bytes, *, bias: float = 0.0, step: float = 1.0, most: float = math.inf) -> None:
-        """`table`: 2 to some power bytes; a weight is (byte - MIDDLE) * step. No window says more than `most`."""
+    def __init__(
+        self,
+        table: bytes,
+        *,
+        bias: float = 0.0,
+        step: float = 1.0,
+        most: float = math.inf,
+        classes: bool = True,
+        halves: bool = True,
+    ) -> None:
+        """`table`: 2 to some power bytes; a weight is (byte - MIDDLE) * step. No window says more than `most`.
+
+        `classes`: whether it remembers features as well as words. `halves`: whether half a window may say it.
+        """
         self._table, self._most = table, most
+        self._classes, self._halves = classes, halves
         self._bias, self._step = bias, step
         shift = 33 - len(table).bit_length()
         self._slot = Kept[str | int, Slot](lambda key: hashed(key) >> shift).__getitem__
@@ -57,14 +70,14 @@ class Memory:
         words = list(map(self._slot, tokens))
         pairs = [(before * _TURN & last) ^ word for before, word in zip([0, *words], words, strict=False)]
         return [
-            {*words[at : at + size], *pairs[at : at + size], *map(self._slot, seen)}
+            {*words[at : at + size], *pairs[at : at + size], *map(self._slot, seen if self._classes else ())}
             for at, seen in zip(range(0, len(tokens) + 1, size), features, strict=True)
         ]
 
     def recall(self, blocks: Sequence[Collection[Slot]]) -> list[float]:
         """How much each window is like the attacks that were seen, and unlike the other texts; never below 0.
 
-        A full block in it may say so by itself: an attack is often short, and what surrounds it is not.
+        With `halves` a full block in it may say so by itself: an attack is often short, and what surrounds it is not.
         """
         table, bias, step, most = self._table, self._bias, self._step, self._most
 
@@ -74,7 +87,7 @@ class Memory:
         told = [(sum([table[slot] for slot in block]) - MIDDLE * len(block), len(block)) for block in blocks]
         if len(told) < 2:
             return [said(*one) for one in told]
-        alone = [*(said(*one) for one in told[:-1]), 0.0]
+        alone = [*(said(*one) if self._halves else 0.0 for one in told[:-1]), 0.0]
         return [
             max(said(one + other, count + more), by_itself, next_by_itself)
             for ((one, count), (other, more)), (by_itself, next_by_itself) in zip(

@@ -67,6 +67,13 @@ def test_a_full_block_may_say_so_by_itself():
     assert told.recall([{slot("the")}, {slot("drop")}, {slot("now")}]) == [5.0, 5.0]
 
 
+def test_it_may_remember_words_alone_and_ask_for_whole_windows():
+    """Of texts that differ by what they are about, classes and the words of half a window say more of the source."""
+    told = memory({slot("drop"): 10, slot(7): 100}, step=0.5, classes=False, halves=False)
+    assert told.blocks(["drop"], [{7}], 8) == [{slot("drop"), pair("", "drop") ^ slot("")}]
+    assert told.recall([{slot("drop")}, {slot("the")}, {slot("now")}]) == [pytest.approx(5 / math.sqrt(2)), 0.0]
+
+
 def test_it_never_speaks_against_an_attack_and_only_so_much_for_one():
     told = memory({1: 100, 2: -100}, bias=0.5, most=3.0)
     assert [told.recall([block])[0] for block in (set(), {1}, {2})] == [0.5, 3.0, 0.0]
