@@ -52,7 +52,7 @@ class Postgres:
         self._process = None
         if self._user:
             shutil.chown(folder, "postgres", "postgres")
-        self._run("initdb", "-D", self._data, "-U", "outrider", "-A", "trust", "--no-sync")
+        self._run("initdb", "-D", self._data, "-U", "outrider", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     def _run(self, name, *args):
         subprocess.run(

@@ -33,12 +33,15 @@ def postgres():
 def url(request, tmp_path):
     if request.param != "postgresql":
         return f"{request.param}:///{tmp_path}/receipts.{request.param}"
-    server = request.getfixturevalue("postgres")
-    name = f"d{time.monotonic_ns()}"
+    return new_database(request.getfixturevalue("postgres"))
+
+
+def new_database(server, encoding="UTF8"):
     import psycopg
 
+    name = f"d{time.monotonic_ns()}"
     with psycopg.connect(server.url, autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {name}")
+        db.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
     return server.url.replace("/postgres", f"/{name}")
 
 
@@ -258,3 +261,17 @@ def test_no_password_is_told_of_a_database_that_is_not_there():
         open_store("postgresql://me:very-secret@127.0.0.1:9/x")
     assert "very-secret" not in str(told.value)
     assert "127.0.0.1" in str(told.value)
+
+
+def test_a_database_that_knows_no_encoding_keeps_every_text(postgres):
+    """As where it was made under the locale C."""
+    store = open_store(new_database(postgres, "SQL_ASCII"))
+    store.append(entries(0, 2, model="日本", text="é"))
+    assert ids(store, model="日本") == ["req_0", "req_1"]
+    assert verified(store).flaws == []
+    store.close()
+
+
+def test_a_database_that_cannot_keep_every_text_is_told(postgres):
+    with pytest.raises(StoreError, match="its encoding is LATIN1"):
+        open_store(new_database(postgres, "LATIN1"))

@@ -13,6 +13,7 @@ from gateway.server.audit.sql import MIGRATIONS, Row, SqlStore
 from gateway.server.audit.store import StoreError
 
 WAIT = 5  # seconds for a connection, and for a statement
+ENCODINGS = {"UTF8", "SQL_ASCII"}  # of databases that keep every text; the second keeps bytes as they come
 TURN = 0x6F757472  # the advisory lock of those who change the schema
 _SECRET = re.compile(r"(?<=:)[^/@:]*(?=@)|(?<=password=)[^&\s]*")
 
@@ -71,12 +72,26 @@ class PostgresStore(SqlStore):
 
     def _connected(self) -> psycopg.Connection:
         self._db = psycopg.connect(
-            self._url, connect_timeout=WAIT, autocommit=True, options=f"-c statement_timeout={WAIT * 1000}"
+            self._url,
+            connect_timeout=WAIT,
+            autocommit=True,
+            client_encoding="utf8",
+            options=f"-c statement_timeout={WAIT * 1000}",
         )
-        if not self._read_only:
-            with self._db.transaction():
-                self._migrate()
+        try:
+            self._prepare(self._db)
+        except BaseException:
+            self.close()  # and it is prepared anew the next time
+            raise
         return self._db
+
+    def _prepare(self, db: psycopg.Connection) -> None:
+        encoding = db.info.parameter_status("server_encoding")
+        if encoding not in ENCODINGS:
+            raise StoreError(f"{self.where}: its encoding is {encoding}, which cannot keep every text; make it UTF8")
+        if not self._read_only:
+            with db.transaction():
+                self._migrate()
 
     def _migrate(self) -> None:
         """One replica at a time; those who come later find it done."""
