@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import uvloop
 
@@ -28,7 +27,7 @@ from gateway.server.audit.store import StoreError
 from gateway.server.listen import reserve, serve
 from gateway.server.logs import log, set_up
 from gateway.server.metrics import Metrics
-from gateway.server.reload import Reloader
+from gateway.server.reload import Reloader, Watched
 from gateway.server.siblings import Siblings
 from gateway.server.upstreams import make_upstreams, scripts
 from gateway.server.workers import Supervisor
@@ -50,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         settings = load_settings()
         house = load_house(settings)
         scripts(house)
+        paths = watched(settings)
+        files = Watched(paths)
         policies = policies_for(settings, house)
     except (SettingsError, FileError) as error:
         sys.stderr.write(f"outrider: {error}\n")
@@ -67,11 +68,10 @@ def run(args: argparse.Namespace) -> int:
             out_before_block={w.name: bound(w) for w in streams},
             waits={w.name: wait(w) for w in streams},
         )
-    paths = watched(settings)
     load = (lambda: policies_for(settings, house)) if paths else None
     if settings.workers > 1:
-        return run_workers(settings, house, policies, load=load, paths=paths)
-    return run_gateway(settings, house, policies, load=load, paths=paths)
+        return run_workers(settings, house, policies, load=load, files=files)
+    return run_gateway(settings, house, policies, load=load, files=files)
 
 
 def run_workers(
@@ -80,7 +80,7 @@ def run_workers(
     policies: PolicySet,
     *,
     load: Callable[[], PolicySet] | None,
-    paths: tuple[Path, ...],
+    files: Watched,
 ) -> int:
     """Several processes that serve the same, each with its share of the limits."""
     one = share(settings)
@@ -89,7 +89,7 @@ def run_workers(
     def work(line: socket.socket, again: bool) -> int:  # noqa: FBT001 -- called with what the parent knows
         for kept in ports:
             kept.close()
-        return run_gateway(one, house, newest[0], load=load, paths=paths, line=line, again=again)
+        return run_gateway(one, house, newest[0], load=load, files=files, line=line, again=again)
 
     def loaded() -> None:
         with contextlib.suppress(Exception):  # whatever is wrong with the files, the last good ones stay
@@ -112,13 +112,13 @@ def run_gateway(
     started: Callable[[Gateway], None] | None = None,
     *,
     load: Callable[[], PolicySet] | None = None,
-    paths: tuple[Path, ...] = (),
+    files: Watched | None = None,
     line: socket.socket | None = None,
     again: bool = False,
 ) -> int:
     """Serve until told to stop. 0: drained; 2: could not start, with the reason on stderr.
 
-    `load` reads the policies anew when something under `paths` changes, and where this process serves `again` for one
+    `load` reads the policies anew when something of `files` changes, and where this process serves `again` for one
     that died. `line` leads to the parent of several.
     """
     metrics = Metrics()
@@ -133,7 +133,7 @@ def run_gateway(
     async def main() -> None:
         gateway = Gateway(settings, house, policies, make_upstreams(house), metrics=metrics, keeper=keeper)
         settle()
-        reloader = Reloader(load, paths) if load is not None else None
+        reloader = Reloader(load, files) if load is not None and files is not None else None
         if again and reloader is not None:
             reloader.ask()
         siblings = Siblings(line) if line is not None else None

@@ -26,13 +26,39 @@ MOST_FILES = 2000
 Seen = tuple[tuple[str, int, int], ...]
 
 
+class Watched:
+    """Files and folders, and how they look from outside: names, times, sizes. Made before they are read."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self._paths = paths
+        self._seen = self._look()
+
+    def changed(self) -> bool:
+        """Whether they look otherwise than when this was made, or last asked."""
+        before, self._seen = self._seen, self._look()
+        return self._seen != before
+
+    def _look(self) -> Seen:
+        found: list[tuple[str, int, int]] = []
+        for path in self._paths:
+            files = sorted(path.rglob("*"))[:MOST_FILES] if path.is_dir() else [path]
+            for file in files:
+                try:
+                    told = file.stat()
+                except OSError:
+                    found.append((str(file), 0, 0))
+                else:
+                    found.append((str(file), told.st_mtime_ns, told.st_size))
+        return tuple(found)
+
+
 class Reloader:
     """Looks at the files of the policies, and reads them anew when they have changed or SIGHUP asks for it."""
 
-    def __init__(self, load: Callable[[], PolicySet], paths: tuple[Path, ...]) -> None:
-        """`load` raises FileError for what cannot take effect; `paths` are files and folders to look at."""
+    def __init__(self, load: Callable[[], PolicySet], files: Watched) -> None:
+        """`load` raises FileError for what cannot take effect; `files` were watched before they were read."""
         self._load = load
-        self._paths = paths
+        self._files = files
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -40,17 +66,15 @@ class Reloader:
         self._asked.set()
 
     async def run(self, gateway: Gateway) -> None:
-        seen = await asyncio.to_thread(self._seen)
         while True:
             try:
                 async with asyncio.timeout(EVERY):
                     await self._asked.wait()
             except TimeoutError:
                 pass
-            now = await asyncio.to_thread(self._seen)
-            if self._asked.is_set() or now != seen:
+            changed = await asyncio.to_thread(self._files.changed)
+            if self._asked.is_set() or changed:
                 self._asked.clear()
-                seen = now
                 await self._reload(gateway)
 
     async def _reload(self, gateway: Gateway) -> None:
@@ -69,17 +93,3 @@ class Reloader:
             log.info("policies_loaded", policies=[policy.version for policy in policies.policies])
             gateway.metrics.reloads.labels("loaded").inc()
         gateway.metrics.refused.set(bool(gateway.refused))
-
-    def _seen(self) -> Seen:
-        """What the files look like from outside: names, times, sizes."""
-        found: list[tuple[str, int, int]] = []
-        for path in self._paths:
-            files = sorted(path.rglob("*"))[:MOST_FILES] if path.is_dir() else [path]
-            for file in files:
-                try:
-                    told = file.stat()
-                except OSError:
-                    found.append((str(file), 0, 0))
-                else:
-                    found.append((str(file), told.st_mtime_ns, told.st_size))
-        return tuple(found)

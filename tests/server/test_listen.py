@@ -9,7 +9,7 @@ from gateway.config.model import House
 from gateway.policy.model import PolicySet
 from gateway.server.app import Gateway
 from gateway.server.listen import is_whole, serve
-from gateway.server.reload import Reloader
+from gateway.server.reload import Reloader, Watched
 from gateway.settings import Settings
 from tests.end_to_end.process import free_port
 
@@ -57,5 +57,5 @@ async def test_who_is_told_that_it_serves_may_ask_for_new_policies_at_once():
 
     house = House.model_validate({"upstreams": {"up": {"scripted": []}}})
     gateway = Gateway(Settings(port=free_port(), admin_port=0), house, PolicySet(()), {}, keep=lambda _: None)
-    await serve(gateway, started, Reloader(lambda: PolicySet(()), ()))
+    await serve(gateway, started, Reloader(lambda: PolicySet(()), Watched(())))
     assert heard != [signal.SIG_DFL]
