@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import combinations, pairwise, product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -33,13 +34,14 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 
-from gateway.checks.concepts import BLOCK, QUOTED, Lexicon, fold, windows
+from gateway.checks.concepts import QUOTED, Lexicon, Span, begins, fold, spans, windows
 from gateway.checks.disguises import readings
+from gateway.checks.gibberish import gibberish, marks
 from gateway.checks.memory import MIDDLE, Memory
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "gateway" / "checks" / "data"
-LEAST = 5  # texts that a feature must be in
+LEAST = 5  # texts that a feature must be in, or marks that are known
 ROUNDS = 3  # of choosing the worst windows again
 WORST = 3  # windows of a negative text
 LOWEST = -0.7  # the weight of a feature that may speak against an attack
@@ -66,9 +68,11 @@ class Task(NamedTuple):
     doubt: float = 0.25  # what the memory must say before it counts
     most: float = 4.0  # the highest that it may say beyond that
     classes: bool = True  # whether it remembers features as well as words
-    halves: bool = True  # whether half a window may say it
+    halves: bool = True  # whether a block of a window may say it
+    floor: int = 1  # slots; what fewer of them say counts as if they were so many
     trust: float = 10.0  # of the memory in the texts, against weights of nothing
     homes: tuple[frozenset[str], ...] = ()  # sources whose texts are alike, harmful or not; all others are one more
+    strange: float = 0.0  # what each sign of gibberish says; 0: it is not looked for
     scale: float = 1.0  # of all that is said, so that scores do not crowd near 1
 
 
@@ -109,7 +113,9 @@ TASKS = {
             frozenset({"prompts_chat_book", "cse_instruct", "cse_interpreter", "cse_frr"}),
         ),
         frozenset({"presidio_v2"}),
-        memory=3.0,
+        memory=4.0,
+        floor=48,
+        strange=2.5,
         scale=0.5,
     ),
     "toxicity": Task(
@@ -136,10 +142,12 @@ TASKS = {
 
 
 class Text(NamedTuple):
+    text: str
     source: str
     positive: bool
     windows: list[frozenset[str]]  # features
     blocks: list[list[Any]]  # slots of the memory: for each reading an array for each block
+    runs: list[list[Span]]  # for each reading the blocks of each window
     kin: int  # the same number for copies of one text
     category: str  # several with "+" between them
 
@@ -167,20 +175,27 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
     named, memory = cache(lexicon.name), Memory(bytes(SLOTS), classes=TASKS[name].classes)
     texts = []
     for one, kin in zip(read, kinship([one["text"] for one in read]), strict=True):
-        seen, slots = [], []
+        seen, slots, parts = list[frozenset[str]](), list[list[Any]](), list[list[Span]]()
         for reading in readings(one["text"]):
             found, tokens = lexicon.read(reading)
-            blocks = lexicon.blocks(found, len(tokens))
-            seen += [frozenset(map(named, window)) for window in windows(blocks)]
-            slots.append([np.array(sorted(block), np.int32) for block in memory.blocks(tokens, blocks, BLOCK)])
-        texts.append(Text(one["source"], one["positive"], seen, slots, kin, one.get("category") or "none"))
+            starts = begins(tokens)
+            blocks = lexicon.blocks(found, starts)
+            runs = spans(starts, len(tokens))
+            seen += [frozenset(map(named, window)) for window in windows(blocks, runs)]
+            parts.append(runs)
+            slots.append([np.array(sorted(block), np.int32) for block in memory.blocks(tokens, blocks, starts)])
+        category = one.get("category") or "none"
+        texts.append(Text(one["text"], one["source"], one["positive"], seen, slots, parts, kin, category))
     return texts
 
 
 def joined(text: Text) -> list[Any]:
     """The slots of each window."""
-    pairs = [list(pairwise(blocks)) or [(blocks[0],)] for blocks in text.blocks]
-    return [np.concatenate(pair) for reading in pairs for pair in reading]
+    return [
+        np.concatenate(blocks[first:end])
+        for blocks, runs in zip(text.blocks, text.runs, strict=True)
+        for first, end in runs
+    ]
 
 
 def written(name: str, *, positive: bool) -> list[dict[str, Any]]:
@@ -272,16 +287,19 @@ class Remembered:
 
     def __init__(self, task: Task) -> None:
         self._share, self.most = task.memory * task.scale, task.memory * task.scale * task.most
-        self._doubt, self._trust, self._homes, self._halves = task.doubt, task.trust, task.homes, task.halves
+        self._doubt, self._trust, self._homes = task.doubt, task.trust, task.homes
+        self._halves, self._floor = task.halves, task.floor
         self.weights, self.step, self.bias = np.zeros(SLOTS, np.int64), 1.0, 0.0
 
     def each(self, texts: Sequence[Text]) -> list[Any]:
         """What counts of each window of each text."""
-        memory = Memory(self.table(), bias=self.bias, step=self.step, most=self.most, halves=self._halves)
-        return [np.array([said for blocks in text.blocks for said in memory.recall(blocks)]) for text in texts]
+        memory = Memory(
+            self.table(), bias=self.bias, step=self.step, most=self.most, halves=self._halves, floor=self._floor
+        )
+        return [np.concatenate(list(map(memory.recall, text.blocks, text.runs))) for text in texts]
 
     def _raw(self, windows: Sequence[Any]) -> Any:
-        return np.array([self.weights[window].sum() / len(window) ** 0.5 for window in windows])
+        return np.array([self.weights[window].sum() / max(len(window), self._floor) ** 0.5 for window in windows])
 
     def fit(self, texts: Sequence[Text]) -> None:
         """Of a negative text every window counts; of a positive one too at first, then only its worst."""
@@ -301,7 +319,7 @@ class Remembered:
 
     def _solve(self, windows: Sequence[Any], homes: Any, labels: Any, weights: Any) -> None:
         lengths = np.array([len(window) for window in windows])
-        values, ends = np.repeat(lengths**-0.5, lengths), np.r_[0, np.cumsum(lengths)]
+        values, ends = np.repeat(np.maximum(lengths, self._floor) ** -0.5, lengths), np.r_[0, np.cumsum(lengths)]
         matrix = csr_matrix((values, np.concatenate(windows), ends), shape=(len(windows), SLOTS))
         matrix.sum_duplicates()
         if self._homes:  # a large value, so that little holds its weight back
@@ -321,13 +339,29 @@ class Remembered:
 class Trained(NamedTuple):
     known: Fitted
     memory: Remembered | None
+    marks: frozenset[str]
     task: Task
 
     def scores(self, texts: Sequence[Text]) -> Any:
         said = [self.task.scale * one for one in self.known.each(texts)]
         if self.memory:
             said = [one + other for one, other in zip(said, self.memory.each(texts), strict=True)]
-        return np.array([one.max() - self.task.scale * self.task.length * np.log(len(one)) for one in said])
+        return np.array([self._worst(one, text) for one, text in zip(said, texts, strict=True)])
+
+    def _worst(self, said: Any, text: Text) -> float:
+        """Of its readings, the one that is worst for its length; what gibberish says, if that is more."""
+        counts = [len(runs) for runs in text.runs]
+        loss = self.task.scale * self.task.length
+        each = zip(np.split(said, np.cumsum(counts)[:-1]), counts, strict=True)
+        worst = max(float(one.max()) - loss * math.log(count) for one, count in each)
+        signs = gibberish(text.text, self.marks) if self.task.strange else 0
+        return max(worst, self.task.strange * signs) if signs else worst
+
+
+def written_marks(texts: Sequence[Text]) -> frozenset[str]:
+    """Marks side by side that several ordinary texts have."""
+    counts = Counter(mark for text in texts if not text.positive for mark in marks(text.text))
+    return frozenset(mark for mark, count in counts.items() if count >= LEAST)
 
 
 def balanced(labels: Any, weights: Any) -> Any:
@@ -352,7 +386,7 @@ def fitted(texts: Sequence[Text], features: Sequence[str], task: Task) -> Traine
     known.fit(texts)
     if memory:
         memory.fit([text for text in texts if text.source != WRITTEN or not text.positive])
-    return Trained(known, memory, task)
+    return Trained(known, memory, written_marks(texts), task)
 
 
 def left_out(texts: Sequence[Text], features: Sequence[str], task: Task) -> tuple[list[dict[str, Any]], Any]:
@@ -450,9 +484,16 @@ def main(name: str, folder: Path) -> None:
         "weights": weights,
         "classes": classes,
     }
+    if task.strange:
+        made |= {"strange": task.strange, "marks": sorted(model.marks)}
     if model.memory:
         memory = model.memory
-        made["memory"] = {"bias": round(memory.bias, 5), "step": round(memory.step, 8), "most": memory.most}
+        made["memory"] = {
+            "bias": round(memory.bias, 5),
+            "step": round(memory.step, 8),
+            "most": memory.most,
+            "floor": task.floor,
+        }
         made["memory"] |= {key: False for key in ("classes", "halves") if not getattr(task, key)}
         (DATA / f"{name}.table").write_bytes(memory.table())
     (DATA / f"{name}.json").write_text(json.dumps(made, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

@@ -12,28 +12,29 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from gateway.checks.disguises import readings
+from gateway.checks.gibberish import gibberish
 from gateway.checks.memory import Kept, Memory
 from gateway.checks.texts import FOLDED
 
-BLOCK = 24  # tokens; a window is two blocks, and each block is in two windows
+BLOCK = 24  # tokens at most; a block ends with a line
+FEWEST = 8  # tokens of a block that ends with a line before it is full
+WINDOW = 48  # tokens; a window is as many blocks as fit, two at least
 NEAR = 6  # tokens from one class of a pair or triple to the next
 BEGIN, QUOTED = "^", "'"  # classes of a place: the first word of a sentence, a word right after a quote
 AT_PLACE = 2  # tokens after such a place that count
 SHORTEST = 3  # letters of a stem
 
 _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u064b-\u065f]")  # accents, as they stand apart
+_ROLE = re.compile(r"^\W{0,6}(?:system|assistant|human|user|developer|instructions?) ?:", re.MULTILINE)
 _FAKE = re.compile(
     r"<\|[\w ]{2,30}\|>|\[/?(?:inst|system|user|assistant|admin)\]|<</?sys>>"
     r"|</?(?:system|user|assistant|instructions?|prompt)>"
-    r"|^\W{0,6}(?:system|assistant|human|user|developer|instructions?) ?:"
-    r"|#{2,} ?(?:system|instruction|assistant|human|response|new|end)"
-    r"|-{3,} ?(?:end|begin|start|system|new)|={3,} ?(?:end|begin|start|system|new)",
-    re.MULTILINE,
-)
+    r"|#(?<!##)#+ ?(?:system|instruction|assistant|human|response|new|end)"
+    r"|-(?<!--)--+ ?(?:end|begin|start|system|new)|=(?<!==)==+ ?(?:end|begin|start|system|new)"
+)  # each part begins with a character, and a row of them is looked at once
 _TOKEN = re.compile("\\w+(?:['\u2019](?:t|s|re|m|ve|ll|d)\\b)?|[.!?:;\\n\u3002\uff01\uff1f\"'\u2018\u201c\u00ab`]")
 _STOPS = frozenset(".!?:;\n\u3002\uff01\uff1f")
 _QUOTES = frozenset("\"'\u2018\u201c\u00ab`")
@@ -41,6 +42,7 @@ _NO_SPACES = re.compile("[\u0900-\u0dff\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u
 
 Feature = int  # classes as digits of one number
 Hit = tuple[int, int]  # token, class
+Span = tuple[int, int]  # the first block of a window, and the one past its last
 
 
 def fold(text: str) -> str:
@@ -62,9 +64,34 @@ class _Word:
             self.phrases.setdefault(phrase[1], []).append((phrase, number))
 
 
-def windows(blocks: list[set[Feature]]) -> list[set[Feature]]:
-    """Two neighbours each; the only one by itself."""
-    return [one | other for one, other in pairwise(blocks)] if len(blocks) > 1 else blocks
+def begins(tokens: Sequence[str]) -> list[int]:
+    """The first token of each block. Whoever hides an attack in a document gives it a line of its own."""
+    starts, start = [0], 0
+    for end in [*[at for at, said in enumerate(tokens, 1) if said == "\n"], len(tokens)]:
+        while end - start > BLOCK:
+            start += BLOCK
+            starts.append(start)
+        if end - start >= FEWEST and end < len(tokens):
+            start = end
+            starts.append(start)
+    return starts
+
+
+def spans(starts: Sequence[int], count: int) -> list[Span]:
+    """The windows of `count` tokens in blocks that begin at `starts`; none is part of another."""
+    found, ends, end = list[Span](), [*starts[1:], count], 0
+    for first, start in enumerate(starts):
+        before, end = end, max(end, min(first + 2, len(ends)))
+        while end < len(ends) and ends[end] - start <= WINDOW:
+            end += 1
+        if end > before:
+            found.append((first, end))
+    return found
+
+
+def windows(blocks: Sequence[set[Feature]], runs: Sequence[Span]) -> list[set[Feature]]:
+    """The features of each window."""
+    return [blocks[first].union(*blocks[first + 1 : end]) for first, end in runs]
 
 
 class Lexicon:
@@ -125,7 +152,7 @@ class Lexicon:
 
     def read(self, text: str) -> tuple[list[Hit], list[str]]:
         """The classes in order, and the tokens."""
-        text = _FAKE.sub(" fakemark ", fold(text))
+        text = _FAKE.sub(" fakemark ", _ROLE.sub(" fakemark ", fold(text)))
         if self._unspaced is not None and not text.isascii() and _NO_SPACES.search(text):
             text = self._unspaced.sub(r" \g<0> ", text)
         tokens = _TOKEN.findall(text)
@@ -148,13 +175,17 @@ class Lexicon:
     def windows(self, text: str) -> list[set[Feature]]:
         """The features of each window of a text."""
         found, tokens = self.read(text)
-        return windows(self.blocks(found, len(tokens)))
+        starts = begins(tokens)
+        return windows(self.blocks(found, starts), spans(starts, len(tokens)))
 
-    def blocks(self, found: list[Hit], count: int) -> list[set[Feature]]:
-        """The features of each block of `count` tokens."""
-        blocks: list[set[Feature]] = [set() for _ in range(count // BLOCK + 1)]
+    def blocks(self, found: list[Hit], starts: Sequence[int]) -> list[set[Feature]]:
+        """The features of each block; `starts`: the token that each begins with."""
+        blocks: list[set[Feature]] = [set() for _ in starts]
+        place, ends = 0, [*starts[1:], math.inf]
         for number, (at, one) in enumerate(found):
-            block = blocks[at // BLOCK]
+            while at >= ends[place]:
+                place += 1
+            block = blocks[place]
             block.add(one)
             self._near(found, number, block)
         return blocks
@@ -186,26 +217,33 @@ class Model:
     """A weight for each feature, and a memory of what was seen. Scores are from 0 to 1."""
 
     def __init__(self, data: Mapping[str, Any], table: bytes | None = None) -> None:
-        """`data`: classes, triples, weights by the feature's name, bias, length, thresholds by false-positive rate.
+        """`data`: classes, triples, weights by the feature's name, bias, length, thresholds by false-positive rate;
+        `marks` that are written side by side, and `strange`, what each sign of gibberish says, if it looks for it.
 
         `table`, with `memory` in `data`, is what it remembers; without one it remembers nothing.
         """
         self.lexicon = Lexicon(data["classes"], data["triples"])
         self._weights = {self.lexicon.feature(name): float(weight) for name, weight in data["weights"].items()}
+        self._weighty = frozenset(self._weights)
         self._bias, self._length = float(data["bias"]), float(data["length"])
+        self._marks, self._strange = frozenset(data.get("marks", ())), float(data.get("strange", 0))
         self._memory = None if table is None else Memory(table, **data["memory"])
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
-        scores = [score for reading in readings(text) for score in self._each(reading)]
-        worst = self._bias + max(scores) - self._length * math.log(len(scores))
+        worst = self._bias + max(map(self._worst, readings(text)))
+        if self._strange:
+            worst = max(worst, self._strange * (gibberish(text, self._marks) or -math.inf))
         return 1 / (1 + math.exp(-min(max(worst, -50.0), 50.0)))
 
-    def _each(self, text: str) -> list[float]:
+    def _worst(self, text: str) -> float:
+        """What is said of its worst window, less what so many windows are worth."""
         found, tokens = self.lexicon.read(text)
-        weights, blocks = self._weights, self.lexicon.blocks(found, len(tokens))
-        known = [sum([weights.get(feature, 0.0) for feature in window]) for window in windows(blocks)]
-        if self._memory is None:
-            return known
-        recalled = self._memory.recall(self._memory.blocks(tokens, blocks, BLOCK))
-        return [one + other for one, other in zip(known, recalled, strict=True)]
+        starts = begins(tokens)
+        weights, blocks, runs = self._weights, self.lexicon.blocks(found, starts), spans(starts, len(tokens))
+        weighty = [block & self._weighty for block in blocks]
+        said = [sum(map(weights.__getitem__, window)) for window in windows(weighty, runs)]
+        if self._memory is not None:
+            recalled = self._memory.recall(self._memory.blocks(tokens, blocks, starts), runs)
+            said = [one + other for one, other in zip(said, recalled, strict=True)]
+        return max(said) - self._length * math.log(len(said))

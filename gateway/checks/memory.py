@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import pairwise
 from typing import TypeVar
 from zlib import crc32
 
 MIDDLE = 128  # the byte that is no weight
 KEPT = 50_000  # words that are remembered once they were seen: clients choose them
 LONGEST = 64  # characters of one: it may be as long as a body
+END = 0  # the slot of a line's end; no pair goes across one, so that a line is much as if it stood alone
 _TURN = 40_503  # odd: what comes first in a pair counts otherwise than what comes second
 
 Slot = int
@@ -53,44 +53,53 @@ class Memory:
         most: float = math.inf,
         classes: bool = True,
         halves: bool = True,
+        floor: int = 1,
     ) -> None:
         """`table`: 2 to some power bytes; a weight is (byte - MIDDLE) * step. No window says more than `most`.
 
-        `classes`: whether it remembers features as well as words. `halves`: whether half a window may say it.
+        `classes`: whether it remembers features as well as words. `halves`: whether a block of a window may say it.
+        `floor`: slots; what fewer of them say counts as if they were so many.
         """
         self._table, self._most = table, most
-        self._classes, self._halves = classes, halves
+        self._classes, self._halves, self._floor = classes, halves, floor
         self._bias, self._step = bias, step
         shift = 33 - len(table).bit_length()
-        self._slot = Kept[str | int, Slot](lambda key: hashed(key) >> shift).__getitem__
+        self._slot = Kept[str | int, Slot](lambda key: hashed(key) >> shift if key != "\n" else END).__getitem__
 
-    def blocks(self, tokens: Sequence[str], features: Sequence[Iterable[int]], size: int) -> list[set[Slot]]:
-        """The slots of each block of `size` tokens: words, pairs of words, and the features of the block."""
+    def blocks(
+        self, tokens: Sequence[str], features: Sequence[Iterable[int]], starts: Sequence[int]
+    ) -> list[set[Slot]]:
+        """The slots of each block: words, pairs of words in a line, and the features of the block.
+
+        `starts`: the token that each begins with.
+        """
         last = len(self._table) - 1
         words = list(map(self._slot, tokens))
-        pairs = [(before * _TURN & last) ^ word for before, word in zip([0, *words], words, strict=False)]
+        pairs = [
+            (before * _TURN & last) ^ word if word else END for before, word in zip([END, *words], words, strict=False)
+        ]
         return [
-            {*words[at : at + size], *pairs[at : at + size], *map(self._slot, seen if self._classes else ())}
-            for at, seen in zip(range(0, len(tokens) + 1, size), features, strict=True)
+            {*words[at:end], *pairs[at:end], *map(self._slot, seen if self._classes else ())}
+            for at, end, seen in zip(starts, [*starts[1:], len(words)], features, strict=True)
         ]
 
-    def recall(self, blocks: Sequence[Collection[Slot]]) -> list[float]:
+    def recall(self, blocks: Sequence[Collection[Slot]], runs: Sequence[tuple[int, int]]) -> list[float]:
         """How much each window is like the attacks that were seen, and unlike the other texts; never below 0.
 
-        With `halves` a full block in it may say so by itself: an attack is often short, and what surrounds it is not.
+        `runs`: its first block and the one past its last. With `halves` a block in it may say so by itself: an
+        attack is often short, and what surrounds it is not.
         """
-        table, bias, step, most = self._table, self._bias, self._step, self._most
-
-        def said(total: int, count: int) -> float:
-            return min(max(bias + step * total / math.sqrt(count or 1), 0.0), most)
-
-        told = [(sum([table[slot] for slot in block]) - MIDDLE * len(block), len(block)) for block in blocks]
-        if len(told) < 2:
-            return [said(*one) for one in told]
-        alone = [*(said(*one) if self._halves else 0.0 for one in told[:-1]), 0.0]
-        return [
-            max(said(one + other, count + more), by_itself, next_by_itself)
-            for ((one, count), (other, more)), (by_itself, next_by_itself) in zip(
-                pairwise(told), pairwise(alone), strict=True
-            )
+        counts = [len(block) for block in blocks]
+        totals = [
+            sum(map(self._table.__getitem__, block)) - MIDDLE * count
+            for block, count in zip(blocks, counts, strict=True)
         ]
+        worst = [self._shared(sum(totals[first:end]), sum(counts[first:end])) for first, end in runs]
+        if self._halves and len(blocks) > 1:
+            alone = list(map(self._shared, totals, counts))
+            worst = [max(one, *alone[first:end]) for one, (first, end) in zip(worst, runs, strict=True)]
+        return [min(max(self._bias + self._step * one, 0.0), self._most) for one in worst]
+
+    def _shared(self, total: int, count: int) -> float:
+        """What so many slots say together: each counts less in company."""
+        return total / math.sqrt(max(count, self._floor))
