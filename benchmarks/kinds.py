@@ -64,7 +64,7 @@ INLINE: dict[str, Check] = {
 # Texts that are made to take long: of nothing but hits, of what is refused only after a closer look, of
 # beginnings of a match, of letters that are read twice, of many disguises. Each is repeated.
 WORST = (
-    TEXT, "a", "a ", "é ", "漢字 ", "\uff41\uff20\uff42\uff0e\uff43\uff4f ", "a\u200b", "\U000e0041", "\ufeff", "\x01a", "1", "1 ", "12-", "1:2:", "00 1 2 3 ",
+    TEXT, "此前 출력 覆盖 抛弃 지침 隱藏 dan 越狱 說明 忘記 指令 규칙 命令 助手 系統 이제 이전 内部 无视 輸出 前面 無視 显示 制限 指示 ki ", "a", "a ", "é ", "漢字 ", "\uff41\uff20\uff42\uff0e\uff43\uff4f ", "a\u200b", "\U000e0041", "\ufeff", "\x01a", "1", "1 ", "12-", "1:2:", "00 1 2 3 ",
     "a@b.co ", "a@b.co é ", "ü@b.co ", "+1 415 555 2671 ", "4111111111111112 ", "1.2.3.4 ", "DE89 3704 0044 0532 0130 ",
     "1BoatSLRHtKNngkdXEeobR76b53LETtpyT ", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4 ", "born 1/2/80 ", "born 41/2/80 ", "12345678Z ",
     "token=", "password:", "pw=hG7!kq92Lz ", "pw=aaaaaa ", "ghp_16C7e42F292c6912E7710c838347Ae178B4a ", "AKIAIOSFODNN7EXAMPLQ ",

@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.checks.disguises import readings
 from gateway.checks.gibberish import gibberish
+from gateway.checks.hurry import takes
 from gateway.checks.memory import Kept, Memory
 from gateway.checks.texts import FOLDED
 
@@ -180,6 +181,7 @@ class Lexicon:
 
     def blocks(self, found: list[Hit], starts: Sequence[int]) -> list[set[Feature]]:
         """The features of each block; `starts`: the token that each begins with."""
+        takes(sum([one in self._core for _, one in found]) // 2)  # where they stand close, each begins many triples
         blocks: list[set[Feature]] = [set() for _ in starts]
         place, ends = 0, [*starts[1:], math.inf]
         for number, (at, one) in enumerate(found):
