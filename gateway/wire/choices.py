@@ -74,8 +74,7 @@ class ChoicesReader(Reader):
         piece = self._run(one.channel, one.place, text, ())
         if self.rewritable:
             self._lengths[one.channel] = start + len(text)
-        read = data[: len(texts)]
-        return Chunk(one, texts, read, start, wrapped=piece.wrapped, rewritable=self.rewritable).delta
+        return Chunk(one, texts, data[: len(texts)], start, piece, rewritable=self.rewritable).delta
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ class Template(NamedTuple):
 class Chunk:
     """Frames that are their template with other texts, one or several. A document is made only for who needs one."""
 
-    __slots__ = ("_document", "_rewritable", "_start", "_wrapped", "data", "template", "text", "texts")
+    __slots__ = ("_document", "_piece", "_rewritable", "_start", "data", "template", "texts")
 
     def __init__(
         self,
@@ -79,27 +80,28 @@ class Chunk:
         texts: Sequence[str],
         data: Sequence[bytes],
         start: int,
+        piece: Piece,
         *,
-        wrapped: bool,
         rewritable: bool,
     ) -> None:
-        """`data`: the bytes of each. `start`: where the text begins in its channel; `wrapped`: as its piece has it."""
+        """`data`: the bytes of each. `start`: where the text begins in its channel; `piece`: all of it."""
         self.template = template
         self.texts = texts
-        self.text = texts[0] if len(texts) == 1 else "".join(texts)
         self.data = data
         self._start = start
-        self._wrapped = wrapped
+        self._piece = piece
         self._rewritable = rewritable
         self._document: Document | None = None
 
     @property
+    def text(self) -> str:
+        return self._piece.text
+
+    @property
     def delta(self) -> Delta:
-        one = self.template
-        piece = Piece(one.channel, one.place, self.text, wrapped=self._wrapped)
         size = len(self.data[0]) if len(self.data) == 1 else sum(map(len, self.data))
         several = self if len(self.texts) > 1 else None
-        return Delta(self, (piece,), size, one.group, self if self._rewritable else (), several)
+        return Delta(self, (self._piece,), size, self.template.group, self if self._rewritable else (), several)
 
     @property
     def ends(self) -> list[int]:
@@ -118,8 +120,8 @@ class Chunk:
 
     def _part(self, first: int, last: int, start: int = 0) -> Chunk:
         texts, data = self.texts[first:last], self.data[first:last]
-        wrapped, rewritable = self._wrapped, self._rewritable
-        return Chunk(self.template, texts, data, self._start + start, wrapped=wrapped, rewritable=rewritable)
+        piece = replace(self._piece, text="".join(texts))
+        return Chunk(self.template, texts, data, self._start + start, piece, rewritable=self._rewritable)
 
     @property
     def document(self) -> Document:
