@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.cli import main
+from gateway.policy.load import load_policies
 from gateway.server.metrics import Metrics
 from gateway.settings import PREFIX, Settings, load_settings
 
@@ -110,9 +111,9 @@ def test_all_name_the_same_image():
 
 
 def test_what_is_watched_is_counted():
-    counted = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
-    counted |= {f"{family.name}{end}" for family in Metrics().registry.collect() for end in ("", "_total", "_bucket")}
-    counted |= {"outrider_breaker_state", "outrider_workers", "outrider_worker_restarts_total"}
+    ends = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
+    counted = {f"{family.name}{ends[family.type]}" for family in Metrics().registry.collect()}
+    counted.add("outrider_breaker_state")  # there is one for each target, so not without a gateway
     rules = [
         rule
         for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"]
@@ -123,6 +124,18 @@ def test_what_is_watched_is_counted():
     named = {name for expression in asked for name in re.findall(r"outrider_\w+", expression)}
     assert len(named) > 12
     assert named <= counted
+
+
+def test_the_policies_that_compose_mounts_can_be_served_and_its_secrets_stay_here(monkeypatch, capsys):
+    mounted = [volume.split(":") for volume in composed()["outrider"]["volumes"]]
+    (folder,) = [one[0] for one in mounted if one[1] == ENVIRONMENTS["compose"]["OUTRIDER_POLICIES"]]
+    monkeypatch.setenv("OUTRIDER_UPSTREAM", ENVIRONMENTS["compose"]["OUTRIDER_UPSTREAM"])
+    monkeypatch.setenv("OUTRIDER_POLICIES", str(DEPLOY / folder))
+    assert main(["check"]) == 0, capsys.readouterr()
+    asking = [e.check for p in load_policies(DEPLOY / folder).policies for e in p.entries.values() if not e.check.local]
+    assert asking == []  # a model that the one upstream does not have would fail, and so block
+    assert "deploy/.env" in (DEPLOY / "README.md").read_text()
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_every_file_that_is_mounted_or_linked_is_there():

@@ -18,10 +18,8 @@ from typing import NamedTuple
 from gateway.core.terms import Delta, Lane, Place, Watch
 
 Extent = Mapping[str, int]  # channel -> characters from its beginning
-SILENT = 64  # cleared frames without words that wait for the first words
-
-
 Marks = tuple[tuple[str, int, Watch], ...]  # what must be cleared first: channel, characters, by whom
+SILENT = 64  # cleared frames without words that wait for the first words
 
 
 class Held(NamedTuple):
