@@ -360,10 +360,11 @@ class Exchange:
 
     def _settled(self, finding: Finding) -> list[Effect]:
         """What one finding changes by itself."""
-        if finding.watch.rewrites and finding.outcome is Outcome.HIT:
-            finding = self._cut(finding)
-        if stops(finding):
-            return self._close(Verdict(Decision.BLOCKED, by=finding))
+        if finding.outcome is not Outcome.CLEAR:
+            if finding.watch.rewrites and finding.outcome is Outcome.HIT:
+                finding = self._cut(finding)
+            if stops(finding):
+                return self._close(Verdict(Decision.BLOCKED, by=finding))
         windows = self._windows.get(finding.watch.key)
         if windows is not None and windows.out is not None:
             self._gate.clear(finding.watch, windows.cleared())

@@ -53,6 +53,11 @@ class Part:
     def found(self, look: Look, finding: Finding) -> None:
         self._receipt.found(look, finding)
 
+    def passed(self, examine: Examine, started: float, ended: float) -> Finding:
+        finding = self._receipt.passed(examine, started, ended)
+        self._receipt.looks[-1].of = self._key
+        return finding
+
     def note(self, finding: Finding, paths: tuple[str, ...]) -> None:
         self._receipt.note(finding, paths)
         self._receipt.looks[-1].of = self._key

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from typing import NamedTuple
 
 import structlog
 
-from gateway.checks.base import NOTHING, Check
+from gateway.checks.base import Check
 from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.terms import (
@@ -43,7 +43,7 @@ from gateway.core.terms import (
     Stopped,
 )
 from gateway.server.afterwards import Afterwards
-from gateway.server.consult import Counsel, judged, look_now, look_once
+from gateway.server.consult import Counsel, look_now, look_once
 from gateway.server.record import Book, Look
 from gateway.server.release import Outlet
 from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
@@ -51,10 +51,19 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
-NOBODY: frozenset[str] = frozenset()
 SIFTED = 8_192  # characters that a sieve may read on the event loop: tens of ms, if they were written to take long
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
+
+class Sifted(NamedTuple):
+    """What one pass says of several looks at once."""
+
+    silent: frozenset[str]  # checks that surely find nothing in what those of their watches that gate are shown
+    began: float  # monotonic seconds
+    ended: float
+
+
+UNSIFTED = Sifted(frozenset(), 0.0, 0.0)
 Reword = Callable[[Mapping[tuple[str, str], str]], Rewritten]
 
 
@@ -97,8 +106,6 @@ class Carrier(ABC):
         self._rewording = reword
         self._comment_after = comment_after
         self._sieve = sieve
-        self._silent: Collection[str] = NOBODY  # watches whose checks surely find nothing in what they are shown now
-        self._sifted = 0.0  # when that was asked
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
@@ -134,17 +141,13 @@ class Carrier(ABC):
     async def _carry_out(self, effects: Sequence[Effect]) -> list[Event]:
         """Do all of it, and tell what came of it at once."""
         events: list[Event] = []
-        if (sieve := self._sieve) is not None:
-            self._silent = NOBODY
-            looks = [one for one in effects if isinstance(one, Examine) and one.watch.gates]
-            if len(looks) > 1 and len(looks := [one for one in looks if one.watch.name in sieve.names]) > 1:
-                await self._sift(looks, sieve)
+        sifted = UNSIFTED if self._sieve is None or len(effects) < 2 else await self._sift(effects, self._sieve)
         for effect in effects:
             match effect:
                 case Send(delta=delta, changes=changes):
                     self._release.send(delta, changes)
                 case Examine():
-                    await self._look(effect)
+                    await self._look(effect, sifted)
                 case Ask(call=call):
                     await self._ask(call)
                 case Note(finding=finding, paths=paths):
@@ -173,28 +176,30 @@ class Carrier(ABC):
             return await asyncio.to_thread(self._rewording, texts)
         return self._rewording(texts)
 
-    async def _sift(self, looks: Sequence[Examine], sieve: CommonSieve) -> None:
+    async def _sift(self, effects: Sequence[Effect], sieve: CommonSieve) -> Sifted:
         """Ask once for all checks that are to look now: of most texts one pass says that nothing is in them."""
-        shown = {id(passage): passage for look in looks for passage in look.passages}.values()
-        sift = partial(sieve.silent, list(shown))
-        self._sifted = time.monotonic()
+        looks = [one for one in effects if type(one) is Examine and one.watch.gates and one.watch.name in sieve.names]
+        if len(looks) < 2:
+            return UNSIFTED
+        shown = [*{id(passage): passage for look in looks for passage in look.passages}.values()]
+        began = time.monotonic()
         if sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
-            silent = sift()
+            silent = sieve.silent(shown)
         else:
             silent = frozenset()
             with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
                 async with asyncio.timeout(min([look.watch.timeout for look in looks])):
-                    silent = await asyncio.to_thread(sift)
-        self._silent = {look.watch.key for look in looks if look.watch.name in silent}
+                    silent = await asyncio.to_thread(sieve.silent, shown)
+        return Sifted(silent, began, time.monotonic())
 
-    async def _look(self, examine: Examine) -> None:
-        watch, look = examine.watch, self._receipt.look(examine)
-        check = self._checks[watch.name]
+    async def _look(self, examine: Examine, sifted: Sifted) -> None:
+        watch = examine.watch
+        if watch.name in sifted.silent and watch.gates:
+            self._said.append(self._receipt.passed(examine, sifted.began, sifted.ended))
+            return
+        check, look = self._checks[watch.name], self._receipt.look(examine)
         if watch.shadow:  # it may not cost its client a millisecond
             self._after.append((examine, look))
-        elif watch.key in self._silent:
-            look.started = self._sifted
-            self._found(look, judged(watch, NOTHING))
         elif (
             check.local
             and sum([len(passage.text) for passage in examine.passages]) <= check.inline

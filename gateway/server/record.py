@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from gateway.checks.base import NOTHING
 from gateway.core.ceiling import Account
 from gateway.core.terms import Action, Decision, Examine, Finding, Outcome, Side, Verdict, Watch
 from gateway.core.verdict import as_enforced, strongest
@@ -136,6 +137,7 @@ class Book(Protocol):
     def texts(self) -> Texts | None: ...
     def look(self, examine: Examine) -> Look: ...
     def found(self, look: Look, finding: Finding) -> None: ...
+    def passed(self, examine: Examine, started: float, ended: float) -> Finding: ...
     def note(self, finding: Finding, paths: tuple[str, ...]) -> None: ...
     def close(self, verdict: Verdict) -> None: ...
     def late_ended(self) -> None: ...
@@ -183,6 +185,13 @@ class Receipt:
     def found(self, look: Look, finding: Finding) -> None:
         look.finding = finding
         look.ended = time.monotonic()
+
+    def passed(self, examine: Examine, started: float, ended: float) -> Finding:
+        """A look that was over as soon as it began, and found nothing."""
+        finding = Finding(examine.watch, Outcome.CLEAR, NOTHING)
+        paths = tuple([passage.path for passage in examine.passages])
+        self.looks.append(Look(examine.watch, paths, started, ended, finding))
+        return finding
 
     def note(self, finding: Finding, paths: tuple[str, ...]) -> None:
         now = time.monotonic()
@@ -306,9 +315,22 @@ class Receipt:
 
     def hidden(self) -> float:
         """Seconds in which checks and the completion ran at the same time: the wait that was saved."""
-        now = time.monotonic()
-        checks = _merged([(look.started, look.ended or now) for look in self.looks if look.watch.gates])
-        return _together(checks, _merged([(call.started, call.ended or now) for call in self.calls]))
+        return self._hidden(self._calls_ran(time.monotonic()))
+
+    def _calls_ran(self, now: float) -> list[tuple[float, float]]:
+        """When calls were under way."""
+        return _merged([(call.started, call.ended or now) for call in self.calls])
+
+    def _hidden(self, calls: list[tuple[float, float]]) -> float:
+        if not calls:
+            return 0.0
+        first, last = calls[0][0], calls[-1][1]
+        beside = [
+            (look.started, look.ended or last)
+            for look in self.looks
+            if look.started < last and (look.ended is None or first < look.ended) and look.watch.gates
+        ]
+        return _together(_merged(beside), calls)
 
     def headers(self) -> dict[str, str]:
         """What a client may know of this request; never text, never an upstream's address."""
@@ -340,10 +362,9 @@ class Receipt:
     def _server_timing(self) -> str:
         now = time.monotonic()
         checks = _merged([(look.started, look.ended or now) for look in self._seen()])
-        calls = _merged([(call.started, call.ended or now) for call in self.calls])
-        gating = _merged([(look.started, look.ended or now) for look in self.looks if look.watch.gates])
-        hidden = _together(gating, calls)
-        return f"checks;dur={_ms(_length(checks))}, upstream;dur={_ms(_length(calls))}, hidden;dur={_ms(hidden)}"
+        calls = self._calls_ran(now)
+        hidden = _ms(self._hidden(calls))
+        return f"checks;dur={_ms(_length(checks))}, upstream;dur={_ms(_length(calls))}, hidden;dur={hidden}"
 
 
 def safe_path(path: str) -> str:
@@ -401,7 +422,7 @@ def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
     if len(spans) < 2:
         return spans
     merged: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
+    for start, end in sorted(set(spans)):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gateway.core.terms import Document, Passage, Place, Request
+from gateway.core.terms import Delta, Document, Passage, Piece, Place, Request
+from gateway.wire import ordinary
 from gateway.wire.canonical import Malformed
 from gateway.wire.choices import MAX_CHOICES, Choices, ChoicesReader
 from gateway.wire.coats import Coat, joined
 from gateway.wire.endpoint import Spoken, check_count, check_object, invalid
-from gateway.wire.fields import ATTACHMENTS, CHAT_KEYS, KEYS, REQUEST_TOP, ROLES
+from gateway.wire.fields import ANSWER, ATTACHMENTS, CHAT_KEYS, KEYS, REQUEST_TOP, ROLES
 from gateway.wire.walk import Steps, hidden, hides
 
 BARE = {"role", "content"}
@@ -27,6 +28,18 @@ class ChatReader(ChoicesReader):
         if body.get("role", "assistant") != "assistant":
             body = {**body, "role": "assistant"}
         return {name: body}
+
+    def known(self, frame: Document, size: int) -> Delta | None:
+        said = None if self.stream else ordinary.strings(frame)
+        if said is None or not all(ordinary.runs(leaf) or ordinary.is_bare(leaf.text) for _, leaf in said):
+            return None
+        pieces = [
+            self._run(channel, ANSWER[leaf.key], leaf.text, ())
+            if ordinary.runs(leaf)
+            else Piece(channel, Place.OTHER_OUTPUT, f"\n{leaf.text}", closed=True)
+            for channel, leaf in said
+        ]
+        return Delta(frame, tuple(pieces), size, None, ordinary.Spots(said) if self.rewritable else ())
 
 
 class Chat(Choices):

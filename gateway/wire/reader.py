@@ -94,11 +94,17 @@ class Reader:
         `ours`: nobody else holds any of the document, so what is cut out may be cut out of it.
         """
         frame = self.fit(copied(document) if self.rewritable and not ours else document)
+        if (known := self.known(frame, size)) is not None:
+            return known
         pieces = tuple(self._pieces(frame))
         if not self.rewritable:
             return Delta(frame, pieces, size, self.group(frame))
         spots, self._spots = tuple(self._spots), []
         return Delta(frame, pieces, size, self.group(frame), spots)
+
+    def known(self, frame: Document, size: int) -> Delta | None:
+        """A frame of a shape whose strings are known without a walk, as the walk would read it; None: it has to be walked."""
+        return None
 
     def event(self, data: bytes) -> Delta:
         """One event of a stream, as `delta` reads it."""

@@ -64,7 +64,7 @@ def leaves(
     `document` may be a part of one: then `base` leads to it, and `holder` holds it as `key`.
     """
     stack: list[tuple[Steps, Any, Any, Any]] = [(base, document, holder, key)]
-    if isinstance(document, str) and not _says(name_of(base), document):
+    if isinstance(document, str) and not says(name_of(base), document):
         return
     while stack:
         steps, node, holder, key = stack.pop()
@@ -85,7 +85,7 @@ def leaves(
             if type(value) in SCALARS:
                 continue
             said = isinstance(value, str)
-            if said and not _says(at if named else name_of(steps), value):
+            if said and not says(at if named else name_of(steps), value):
                 continue
             below = (*steps, at if named else step(steps, at, value))
             if said and not inner:
@@ -103,7 +103,7 @@ def name_of(steps: Steps) -> str:
     return ""
 
 
-def _says(name: str, text: str) -> bool:
+def says(name: str, text: str) -> bool:
     """Whether a string says anything: it is not empty, and no word of the protocol under a key for such words."""
     return text != "" and not (len(text) <= LONGEST_WORD and text in VOCABULARY and name in ENUMS)
 

@@ -1,0 +1,101 @@
+"""The shape that nearly every plain chat answer has: which strings it holds is known without a walk.
+
+It is a shape and not a guess: one key more, one list, one number where a string is due, and it is not this shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gateway.core.terms import Document, Spot
+from gateway.wire.fields import KEYS
+from gateway.wire.walk import SCALARS, Leaf, Steps, hidden, hides, render, says
+
+Said = tuple[str, Leaf]  # a string, and its channel
+
+
+def _places(base: Steps, names: str) -> dict[str, tuple[str, Steps]]:
+    return {name: (render((*base, name)), (*base, name)) for name in names.split()}
+
+
+TOP = _places((), "id object created model choices usage system_fingerprint service_tier")
+CHOICE = _places(("choices", "[0]"), "index message logprobs finish_reason")
+MESSAGE = _places(("choices", "[0]", "message"), "role content refusal")
+PLAIN = SCALARS | {str}
+
+
+def strings(frame: Document) -> list[Said] | None:
+    """Every string of an answer of this shape that says anything, in document order; None: it has another shape."""
+    if not frame.keys() <= TOP.keys():
+        return None
+    found: list[Said] = []
+    for name, value in frame.items():
+        if name == "choices":
+            if not _add_choice(found, value):
+                return None
+        elif type(value) in PLAIN:
+            _add(found, TOP, name, value, frame)
+        elif name != "usage" or not _is_numbers(value):
+            return None
+    return found
+
+
+def _add_choice(found: list[Said], choices: Any) -> bool:
+    """Those of the only choice. False: it has another shape."""
+    if len(choices) != 1 or choices[0]["index"] != 0:
+        return False
+    choice = choices[0]
+    message = choice["message"]
+    if not (choice.keys() <= CHOICE.keys() and message.keys() <= MESSAGE.keys()):
+        return False
+    if not PLAIN.issuperset(map(type, message.values())):
+        return False
+    for name, value in choice.items():
+        if name == "message":
+            for key, text in message.items():
+                _add(found, MESSAGE, key, text, message)
+        elif name == "finish_reason" and type(value) in PLAIN:
+            _add(found, CHOICE, name, value, choice)
+        elif type(value) not in SCALARS:
+            return False
+    return True
+
+
+def _add(found: list[Said], places: dict[str, tuple[str, Steps]], name: str, value: Any, holder: Document) -> None:
+    if type(value) is str and says(name, value):
+        channel, steps = places[name]
+        found.append((channel, Leaf(steps, value, holder, name)))
+
+
+def _is_numbers(usage: Any) -> bool:
+    """Whether it holds numbers only, under names that the protocol knows; they may be in objects of their own."""
+    if type(usage) is not dict or not usage.keys() <= KEYS:
+        return False
+    return all(
+        type(value) in SCALARS
+        or (type(value) is dict and value.keys() <= KEYS and SCALARS.issuperset(map(type, value.values())))
+        for value in usage.values()
+    )
+
+
+def runs(leaf: Leaf) -> bool:
+    """Whether it is one of the texts of the message; what else there is, is said once."""
+    return leaf.key in MESSAGE
+
+
+def is_bare(text: str) -> bool:
+    """Whether nothing stands in it in another coat."""
+    return not hides(text) or next(hidden(text), None) is None
+
+
+class Spots:
+    """Where the strings of such an answer stand, made for who needs them: hardly anything is cut out of most answers."""
+
+    def __init__(self, said: Sequence[Said]) -> None:
+        self._said = said
+
+    def __iter__(self) -> Iterator[Spot]:
+        for channel, leaf in self._said:
+            start = 0 if runs(leaf) else 1  # behind the line's end that stands before what is said once
+            yield Spot(channel, start, leaf.text, leaf.steps, leaf.holder, leaf.key)
