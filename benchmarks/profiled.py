@@ -1,6 +1,6 @@
 """Where the CPU of a request goes: the gateway under a load, by file and by function.
 
-    python benchmarks/profiled.py [--case plain|large|stream|guarded|vote] [--seconds 4]
+    python benchmarks/profiled.py [--case plain|large|stream|paced|guarded|vote] [--seconds 4]
 
 Start and first requests are left out. The profiler makes Python calls dearer than they are, so shares are told, not
 microseconds; waiting is left out.
@@ -23,6 +23,7 @@ CASES = {
     "plain": ["--clients", 32],
     "large": ["--clients", 8, "--size", 200_000],
     "stream": ["--stream", "--model", "plain-n100", "--clients", 16],
+    "paced": ["--stream", "--model", "plain-t20-i20-n50", "--clients", 50],
     "guarded": ["--model", "plain-d20-b700", "--clients", 64],
     "vote": ["--model", "panel", "--clients", 32],
 }

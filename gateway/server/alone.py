@@ -82,8 +82,7 @@ class Alone(Carrier):
                 effects += self._exchange.take(Overfull())
             if self._exchange.closed and not self._deadline.expired():
                 self._deadline.reschedule(None)  # what is decided is told to its end
-            events = await self._carry_out(effects)
-            if not events:
+            if not effects or not (events := await self._carry_out(effects)):
                 return
             effects = [effect for event in events for effect in self._exchange.take(event)]
 

@@ -410,7 +410,8 @@ def _short(look: Look) -> str:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+    """Milliseconds, to a tenth; `round` takes four times as long."""
+    return int(seconds * 10_000 + 0.5) / 10
 
 
 def _numbers(usage: Mapping[str, Any]) -> dict[str, int]:

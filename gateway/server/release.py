@@ -18,6 +18,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
+from gateway.server.whole import SAID, is_simple, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
@@ -304,12 +305,17 @@ class Release:
             await self._failed(NOT_KEPT)
             return
         said = {**self._receipt.headers(), **(headers or {}), "content-type": JSON}
-        response = web.Response(status=status, body=body, headers=said)
-        if 0 < self._compress_from <= len(body):
+        compressed = 0 < self._compress_from <= len(body)
+        if not compressed and is_simple(self._http):
+            self.response = SAID
+            async with Reaching(self._http, len(body)):
+                await say(self._http, status, said, body)
+            return
+        self.response = response = web.Response(status=status, body=body, headers=said)
+        if compressed:
             response.headers["vary"] = "accept-encoding"
             if "gzip" in _accepted(self._http.headers.get("Accept-Encoding", "")):
                 response.enable_compression(web.ContentCoding.gzip)
-        self.response = response
         async with Reaching(self._http, len(body)):
             await response.prepare(self._http)
             await response.write_eof()

@@ -187,36 +187,48 @@ class HttpUpstream:
     async def answer(
         self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
     ) -> AsyncGenerator[Sequence[Delta], None]:
-        limits = self._settings.timeout
-        until = time.monotonic() + limits.total
-        retries = 0 if headers.get("x-stainless-retry-count", "0") != "0" else self._settings.retries
+        until = time.monotonic() + self._settings.timeout.total
         self._budget.earn()
         record.started = time.monotonic()
         try:
-            while True:
-                record.attempts += 1
-                try:
-                    async with aclosing(self._attempt(call, headers, record, until, pulse)) as batches:
-                        async for deltas in batches:
-                            if deltas and record.first_delta is None:
-                                record.first_delta = time.monotonic()
-                            yield deltas
-                except UpstreamError as error:
-                    wait = self._wait(error, record, retries, until)
-                    if wait is None:
-                        raise
-                    await asyncio.sleep(wait)
-                else:
-                    return
+            answer = await self._opened(call, headers, record, until, pulse)
+            try:
+                record.headers, request_id = _told(answer.response.headers)
+                ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
+                async with aclosing(self._pieces(answer, until)) as batches:
+                    async for deltas in batches:
+                        record.usage = answer.reader.usage
+                        if deltas:
+                            record.first_delta = record.first_delta or time.monotonic()
+                            deltas[:0], ahead = ahead, []
+                        yield deltas
+                if closing := answer.reader.closing():  # what can only be read now that the answer is complete
+                    yield [Delta(None, closing)]
+                answer.response.release()
+            finally:
+                answer.response.close()
         except (asyncio.CancelledError, GeneratorExit):
             record.cancelled = True
             raise
         finally:
             record.ended = time.monotonic()
 
+    async def _opened(self, call: Call, headers: Headers, record: CallRecord, until: float, pulse: float) -> _Answer:
+        """The answer as its head has come, after as many attempts as that takes."""
+        retries = 0 if headers.get("x-stainless-retry-count", "0") != "0" else self._settings.retries
+        while True:
+            record.attempts += 1
+            try:
+                return await self._attempt(call, headers, record, until, pulse)
+            except UpstreamError as error:
+                wait = self._wait(error, record, retries, until)
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait)
+
     def _wait(self, error: UpstreamError, record: CallRecord, retries: int, until: float) -> float | None:
         """Seconds until the next attempt (full jitter); None: there is none."""
-        if not error.retry or record.first_delta is not None or record.attempts > retries:
+        if not error.retry or record.attempts > retries:
             return None
         pause = random.uniform(0, min(2.0, 0.25 * 2 ** (record.attempts - 1)))  # noqa: S311 -- jitter, not a secret
         if error.wait is not None:
@@ -225,41 +237,25 @@ class HttpUpstream:
             return None
         return pause
 
-    async def _attempt(
-        self, call: Call, headers: Headers, record: CallRecord, until: float, pulse: float
-    ) -> AsyncGenerator[Sequence[Delta], None]:
+    async def _attempt(self, call: Call, headers: Headers, record: CallRecord, until: float, pulse: float) -> _Answer:
         first = min(until, time.monotonic() + self._settings.timeout.first_token)
         endpoint = ENDPOINTS[call.path]
         response = await self._send(endpoint, call.document, headers, first)
         record.status = response.status
-        reader = endpoint.reader(call.document, stream=call.stream)
-        reader.rewritable = call.rewritable
-        patience = Patience(first, pulse, time.monotonic())
-        answer = _Answer(endpoint, reader, response, call.stream, patience, record.grow)
         try:
             await self._refuse_status(response, first)
-            record.headers, request_id = _told(response.headers)
-            ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
-            if response.media == JSON:
-                deltas = await self._plain(answer)
-                record.usage = reader.usage
-                yield [*ahead, *deltas, *_closing(reader)]
-            else:
-                async with aclosing(self._pieces(answer, until)) as batches:
-                    async for deltas in batches:
-                        record.usage = reader.usage
-                        if deltas:
-                            deltas[:0], ahead = ahead, []
-                        yield deltas
-                if closing := _closing(reader):
-                    yield closing
-            response.release()
-        finally:
+        except BaseException:
             response.close()
+            raise
+        reader = endpoint.reader(call.document, stream=call.stream)
+        reader.rewritable = call.rewritable
+        return _Answer(endpoint, reader, response, call.stream, Patience(first, pulse, time.monotonic()), record.grow)
 
     def _pieces(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         """By what the upstream sent, not by what was asked: a stream may come as JSON and the reverse."""
         media = answer.response.media
+        if media == JSON:
+            return self._plain(answer)
         if media == "text/event-stream":
             return self._streamed(answer, until) if answer.stream else self._gathered(answer, until)
         if answer.endpoint.raw_media is not None and answer.endpoint.raw_media.match(media) and not answer.stream:
@@ -317,14 +313,16 @@ class HttpUpstream:
         told = refusal(response.status, document, response.headers, own_key=not self._settings.passes_key_through)
         raise UpstreamError(told, retry=retry, wait=wait)
 
-    async def _plain(self, answer: _Answer) -> list[Delta]:
+    async def _plain(self, answer: _Answer) -> AsyncGenerator[list[Delta], None]:
         most, values = answer.endpoint.max_answer, answer.endpoint.max_values
         document, size = await _document(answer.response, answer.patience.until, most, values, answer.grow)
         with READABLE:
             if answer.stream:
-                return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
-            read = functools.partial(answer.reader.delta, document, ours=True)
-            return [await asyncio.to_thread(read) if size > INLINE else read()]
+                deltas = [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
+            else:
+                read = functools.partial(answer.reader.delta, document, ours=True)
+                deltas = [await asyncio.to_thread(read) if size > INLINE else read()]
+        yield deltas
 
     async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         events, reader = _Events(answer.endpoint.max_event), answer.reader
@@ -472,12 +470,6 @@ def _read_together(reader: Reader, events: list[sse.Event]) -> Iterator[Delta]:
 
 def _no_error(event: sse.Event) -> bool:
     return event.name != "error"
-
-
-def _closing(reader: Reader) -> list[Delta]:
-    """What can only be read now that the answer is complete."""
-    closing = reader.closing()
-    return [Delta(None, closing)] if closing else []
 
 
 class _Readable:

@@ -16,7 +16,7 @@ from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
 from gateway.wire.rewrite import rewritten
-from gateway.wire.walk import PAYLOAD_KEYS, Leaf, Steps, hidden, hides, leaves
+from gateway.wire.walk import PAYLOAD_KEYS, SCALARS, Leaf, Steps, hidden, hides, leaves
 
 JSON = "application/json"
 MiB = 1024**2
@@ -70,7 +70,7 @@ class Endpoint:
     def streams(self, document: Document) -> bool:
         """Whether the answer is asked for as an event stream."""
         stream = document.get("stream")
-        if not isinstance(stream, bool | None):
+        if stream is not None and type(stream) is not bool:
             raise invalid("stream", "must be true or false")
         return bool(stream)
 
@@ -84,6 +84,8 @@ class Endpoint:
 
     def passages_below(self, base: Steps, document: Document, part: Any) -> Iterator[Passage]:
         """Those of a part of it, to which `base` leads."""
+        if type(part) in SCALARS:
+            return
         for leaf in leaves(part, base=base):
             yield from self.passages_of(leaf, document)
 

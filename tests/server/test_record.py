@@ -31,7 +31,7 @@ def test_headers_hold_no_text():
     receipt.policies = ("pol@1",)
     headers = receipt.headers()
     assert headers["x-outrider-checks"] == "pol.a=clear"
-    assert headers["server-timing"] == "checks;dur=1000, upstream;dur=3000, hidden;dur=1000"
+    assert headers["server-timing"] == "checks;dur=1000.0, upstream;dur=3000.0, hidden;dur=1000.0"
     assert "SECRETTEXT" not in repr(headers) + repr(receipt.lines())
 
 

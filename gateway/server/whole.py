@@ -1,0 +1,38 @@
+"""A whole answer in one write, without what the server works out for answers of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import HttpVersion11, web
+from aiohttp.helpers import rfc822_formatted_time
+from multidict import CIMultiDict
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Said(web.StreamResponse):
+    """What the server is told of an answer that is out already: there is nothing left to do, the connection stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._eof_sent = True
+        self._keep_alive = True
+
+
+SAID = Said()
+
+
+def is_simple(http: web.BaseRequest) -> bool:
+    """Whether an answer says nothing of its connection: it stays open, as is usual."""
+    return http.keep_alive and http.version == HttpVersion11
+
+
+async def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type."""
+    head = CIMultiDict(headers)
+    head["content-length"] = str(len(body))
+    head["date"] = rfc822_formatted_time()
+    await http.writer.write_headers(f"HTTP/1.1 {status} {REASONS.get(status, '')}", head)
+    await http.writer.write_eof(body)
