@@ -282,22 +282,6 @@ async def test_a_slow_head_is_cut_and_a_slow_body_is_told(tmp_path):
         assert wire.status == 408
 
 
-async def test_a_slow_head_of_a_further_request_is_cut_as_well(tmp_path):
-    with Gateway(tmp_path, SCRIPTED, SIZE, header_timeout="300ms") as gateway:
-        async with Wire(gateway.port) as wire:
-            body = json.dumps(ask()).encode()
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-            for _ in range(2):
-                wire.data = b""
-                await wire.send(head)
-                await asyncio.sleep(0.05)
-                await wire.send(body)
-                await wire.read(until=b"All is well.")
-                await asyncio.sleep(0.5)  # an idle connection may stay
-            await wire.send(head[:20])
-            await wire.read()
-
-
 async def test_expect_continue_is_answered(tmp_path):
     with Gateway(tmp_path, SCRIPTED, SIZE) as gateway:
         async with Wire(gateway.port) as wire:

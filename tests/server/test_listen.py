@@ -1,17 +1,20 @@
 """Which bytes are one whole request, so that nothing of another can be swallowed with it; which signals are heard when."""
 
+import asyncio
 import os
 import signal
 
 import pytest
+from aiohttp import web
 
 from gateway.config.model import House
 from gateway.policy.model import PolicySet
 from gateway.server.app import Gateway
-from gateway.server.listen import is_whole, serve
+from gateway.server.listen import Listener, is_whole, serve
 from gateway.server.reload import Reloader, Watched
 from gateway.settings import Settings
-from tests.end_to_end.process import free_port
+from tests.end_to_end.process import Wire, free_port
+from tests.patience import until
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 
@@ -59,3 +62,30 @@ async def test_who_is_told_that_it_serves_may_ask_for_new_policies_at_once():
     gateway = Gateway(Settings(port=free_port(), admin_port=0), house, PolicySet(()), {}, keep=lambda _: None)
     await serve(gateway, started, Reloader(lambda: PolicySet(()), Watched(())))
     assert heard != [signal.SIG_DFL]
+
+
+async def test_a_slow_head_of_a_further_request_is_cut_as_well(leap):
+    begun = asyncio.Event()
+
+    async def answer(request):
+        begun.set()
+        await request.read()
+        return web.Response(text="All is well.")
+
+    listener, port = Listener(answer, head_timeout=20.0, most=9), free_port()
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", port, reuse_port=True)
+    async with server, Wire(port) as wire:
+        for _ in range(2):
+            wire.data = b""
+            begun.clear()
+            await wire.send(HEAD + b"content-length: 2\r\n\r\n")
+            await begun.wait()
+            await wire.send(b"{}")
+            await wire.read(until=b"All is well.")
+            leap(30)  # an idle connection may stay
+        await wire.send(HEAD[:20])
+        (connection,) = listener.connections
+        await until(lambda: connection._head_timer is not None)
+        leap(30)
+        await wire.read()
+    assert wire.data.endswith(b"All is well.")
