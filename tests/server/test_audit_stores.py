@@ -275,3 +275,29 @@ def test_a_database_that_knows_no_encoding_keeps_every_text(postgres):
 def test_a_database_that_cannot_keep_every_text_is_told(postgres):
     with pytest.raises(StoreError, match="its encoding is LATIN1"):
         open_store(new_database(postgres, "LATIN1"))
+
+
+def test_a_connection_that_was_not_set_up_is_not_used(postgres):
+    """It is made anew until its setup succeeds, and none is left open meanwhile."""
+    import psycopg
+
+    url = new_database(postgres)
+    store = open_store(url)
+    store.append(entries(0, 1))
+    ours = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("ALTER TABLE schema_version RENAME COLUMN version TO hidden")
+        other.execute(f"SELECT pg_terminate_backend(pid) {ours}")
+        with pytest.raises(StoreError):
+            store.append(entries(1, 2))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="version"):
+                store.append(entries(1, 2))
+        end = time.monotonic() + LONG
+        while other.execute(f"SELECT count(*) {ours}").fetchone() != (0,):  # the server takes its time
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        other.execute("ALTER TABLE schema_version RENAME COLUMN hidden TO version")
+    store.append(entries(1, 2))
+    assert (ids(store), verified(store).flaws) == (["req_0", "req_1"], [])
+    store.close()
