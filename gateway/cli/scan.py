@@ -10,15 +10,19 @@ from typing import Any
 import orjson
 
 from gateway.checks.base import Check
+from gateway.cli.files import offline
 from gateway.core.terms import Passage, Place
-from gateway.policy.load import BUILT_IN, PolicyError, load_policies
+from gateway.policy.load import PolicyError, load_policies
 from gateway.policy.model import Entry, Policy
+from gateway.settings import SettingsError, load_settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", default="-", help="the text; - or nothing: standard input")
     parser.add_argument(
-        "--policies", type=Path, help="a folder or file; default: ./policies, else the built-in baseline"
+        "--policies",
+        type=Path,
+        help="a folder or file; default: OUTRIDER_POLICIES, else ./policies, else the built-in baseline",
     )
     parser.add_argument("--place", default="user", choices=sorted(map(str, Place)), help="where the text stands")
     parser.add_argument("--json", action="store_true")
@@ -26,10 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: nothing hits; 1: something does; 2: the policies cannot be read."""
-    path = args.policies or (Path("policies") if Path("policies").is_dir() else BUILT_IN)
     try:
+        path = args.policies or offline(load_settings())
         policies = load_policies(path, tested=False, keyless=True).policies
-    except PolicyError as error:
+    except (SettingsError, PolicyError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     text = sys.stdin.read() if args.text == "-" else args.text

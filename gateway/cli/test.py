@@ -13,17 +13,22 @@ from xml.sax.saxutils import escape, quoteattr
 
 import orjson
 
+from gateway.cli.files import offline
 from gateway.policy import trial
-from gateway.policy.load import PolicyError, load_policies
+from gateway.policy.load import BUILT_IN, PolicyError, load_policies
 from gateway.policy.model import Policy, Trial
 from gateway.policy.trial import Failure
+from gateway.settings import SettingsError, load_settings
 
 LONGEST = 400  # characters of a text that are shown
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "policies", nargs="?", type=Path, default=Path("policies"), help="a folder or file; default: policies"
+        "policies",
+        nargs="?",
+        type=Path,
+        help="a folder or file; default: OUTRIDER_POLICIES, else ./policies, else the built-in baseline",
     )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the outcome for a build server")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON")
@@ -32,10 +37,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: all pass; 1: a test fails; 2: a policy cannot be read."""
     try:
-        policies = load_policies(args.policies, tested=False, keyless=True).policies
-    except PolicyError as error:
+        path = args.policies or offline(load_settings())
+        policies = load_policies(path, tested=False, keyless=True).policies
+    except (SettingsError, PolicyError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if path == BUILT_IN:
+        sys.stderr.write("There is no folder ./policies here: the built-in baseline is tested.\n")
     started = time.monotonic()
     played = [(policy, one, failures) for policy in policies for one, failures in _played(policy)]
     took = time.monotonic() - started

@@ -4,18 +4,20 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.load import PolicyError, load_policies
+from gateway.policy.load import BUILT_IN, PolicyError, load_policies
 from gateway.policy.model import Reply
 from gateway.policy.plan import failing, plan_for
 from gateway.policy.replies import ways
 from gateway.policy.trial import play
 from gateway.wire.endpoints import CHAT
 
+ROOT = Path(__file__).parent.parent.parent
 POLICY = """
 policy: p
 checks:
@@ -99,6 +101,23 @@ def test_the_command(tmp_path):
     assert run(tmp_path).returncode == 0
     (tmp_path / "policies" / "p.yaml").write_text("policy: p\n")
     assert run(tmp_path).returncode == 2
+
+
+def test_without_a_folder_the_built_in_baseline_is_tested(tmp_path, monkeypatch):
+    done = run(tmp_path)
+    assert (done.returncode, "ok    baseline: " in done.stdout) == (0, True)
+    assert "the built-in baseline" in done.stderr
+    (tmp_path / "policies").mkdir()
+    assert run(tmp_path).returncode == 2  # it holds none
+    monkeypatch.setenv("OUTRIDER_POLICIES", "named.yaml")
+    (tmp_path / "named.yaml").write_text(f"{POLICY}  - {{say: hello, {QUIET}, expect: pass}}\n")
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok    p: hello" in done.stdout
+
+
+def test_the_baseline_that_is_shown_is_the_one_that_is_built_in():
+    assert (ROOT / "policies" / "baseline.yaml").read_bytes() == BUILT_IN.read_bytes()
 
 
 def told(tmp_path, *tests):
