@@ -177,12 +177,13 @@ class Fake:
 
     script: object
     seen: list = field(default_factory=list)
+    tls: object = None  # the context of one that speaks TLS
     client = DEFAULT  # what calls it; tests of calls set each in turn
 
     async def __aenter__(self):
         self.port = _left.pop() if _left else free_port()
-        self._server = await asyncio.start_server(self._connected, sock=bound(self.port))
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._server = await asyncio.start_server(self._connected, sock=bound(self.port), ssl=self.tls)
+        self.url = f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
         self._tasks = set()
         return self
 

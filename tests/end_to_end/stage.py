@@ -15,11 +15,11 @@ DENY = f"policy: deny\nchecks: {{marker: {{use: keywords, words: [{MARKER}]}}}}\
 class Stage:
     """Keeps its upstream on a loop of its own thread, so that it outlives a test's loop."""
 
-    def __init__(self, folder, policy=DENY, house="", **settings):
+    def __init__(self, folder, policy=DENY, house="", tls=None, **settings):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._fake = Fake(self._play)
+        self._fake = Fake(self._play, tls=tls)
         self._script = None
         self._run(self._fake.__aenter__())
         self._gateway = Gateway(folder, self._fake.house + house, policy, **settings)
@@ -50,6 +50,10 @@ class Stage:
 
     async def _play(self, seen, writer):
         await self._script(seen, writer)
+
+    @property
+    def gateway(self):
+        return self._gateway
 
     @property
     def port(self):

@@ -49,6 +49,7 @@ texts = st.one_of(
         ["", "Hello", " wor\nld", '"', "\\", "é", "\u200b", "\u00a0", "\x7f", "eyJhIjoxfQ==", '{"a":1}', "content"]
     ),
 )
+plain_texts = st.text("abc {é🙂", min_size=1, max_size=6)  # as they stand in most chunks: JSON says them as they are
 others = st.sampled_from(
     [
         {},
@@ -96,15 +97,22 @@ def unwrapped(delta):
     return [frame, [(*piece[:4], *piece[5:]) for piece in pieces], *rest]
 
 
-goes_on = st.builds(data_of, st.builds(chunk, texts), st.just(None))
-mixed = st.lists(st.one_of(goes_on, goes_on, goes_on, st.builds(data_of, chunks, damage)), max_size=40)
+goes_on = st.builds(data_of, st.builds(chunk, st.one_of(plain_texts, plain_texts, texts)), st.just(None))
+runs = st.lists(goes_on, min_size=3, max_size=12)
+odd = st.lists(st.builds(data_of, chunks, damage), min_size=1, max_size=2)
+mixed = st.lists(st.one_of(runs, runs, runs, odd), min_size=1, max_size=5).map(lambda parts: [*itertools.chain(*parts)])
 
 
 @given(mixed, st.lists(st.integers(0, 40), max_size=4), st.booleans())
 def test_nor_whether_events_that_came_together_are_taken_as_one(events, cuts, rewritable):
+    same(events, itertools.pairwise(sorted({0, *cuts, len(events)})), rewritable=rewritable)
+
+
+def same(events, reads, *, rewritable):
+    """Every read's events taken as one, and each by itself."""
     together, each = CHAT.reader({}, stream=True), CHAT.reader({}, stream=True)
     together.rewritable = each.rewritable = rewritable
-    for first, last in itertools.pairwise(sorted({0, *cuts, len(events)})):
+    for first, last in reads:
         reads = [apart(together.events(events[first:last])), map(each.event, events[first:last])]
         outcomes = [[], []]
         for outcome, deltas in zip(outcomes, reads, strict=True):
@@ -117,7 +125,7 @@ def test_nor_whether_events_that_came_together_are_taken_as_one(events, cuts, re
     assert (together.finished, together.usage) == (each.finished, each.usage)
 
 
-@given(st.lists(texts, min_size=2, max_size=70), st.data(), st.booleans())
+@given(st.lists(st.one_of(plain_texts, plain_texts, texts), min_size=2, max_size=70), st.data(), st.booleans())
 def test_what_is_parted_is_the_same_as_before(said, data, rewritable):
     reader = CHAT.reader({}, stream=True)
     reader.rewritable = rewritable
@@ -137,9 +145,11 @@ def test_what_is_parted_is_the_same_as_before(said, data, rewritable):
         }
         assert b"".join(frames(part.frame.data) for part in parts) == b"".join(map(frame, whole.data))
         assert whole.document["choices"][0]["delta"]["content"] == piece.text
-        assert [len(part.spots.texts) for part in parts if rewritable] == (
-            [number, len(ends) - number] if rewritable else []
-        )
+        stands = [(spot.start, spot.text) for part in parts for spot in part.spots if spot.channel == piece.channel]
+        begin = next((spot.start for spot in delta.spots if spot.channel == piece.channel), 0)
+        at = begin + ends[number - 1]
+        said_each = [part.pieces[0].text for part in parts]
+        assert stands == ([(begin, said_each[0]), (at, said_each[1])] if rewritable else [])
 
 
 def test_chunks_that_come_together_are_one():
@@ -159,8 +169,93 @@ def test_nor_for_bytes_in_the_place_of_the_text(middles, rewritable):
     both([dump(chunk("a")), dump(chunk("b")), *(head + middle + tail for middle in middles)], rewritable=rewritable)
 
 
-def test_it_is_used(monkeypatch):
+TAILS = [(b"null", b"true"), (b"null}]", b"true}]"), (b"]}", b"] }"), (b"]}", b"]"), (b"null", b"0000")]
+
+
+@pytest.mark.parametrize(("is_there", "instead"), TAILS)
+def test_another_end_behind_the_same_beginning_is_read_in_full(is_there, instead):
+    good = [dump(chunk(text)) for text in ("a", "b", "c", "d")]
+    bad = dump(chunk("c")).replace(is_there, instead)
+    for at in range(2, 5):
+        events = [*good[:at], bad, *good[at:]]
+        same(events, [(0, len(events))], rewritable=False)
+        both(events, rewritable=False)
+
+
+MIDDLES = [b'"', b'a","x":"b', b"\\", b"\\u0041", b'\\"', b"", b"\x00", b"\x7f", b"\xff", b"\xc3", "é\u200b".encode()]
+
+
+@pytest.mark.parametrize("middle", MIDDLES)
+def test_what_is_no_plain_text_is_read_in_full_wherever_it_stands(middle):
+    head, _, tail = dump(chunk("MIDDLE")).partition(b"MIDDLE")
+    good = [dump(chunk(text)) for text in ("a", "b", "c", "d")]
+    for at in range(2, 5):
+        events = [*good[:at], head + middle + tail, *good[at:]]
+        same(events, [(0, len(events))], rewritable=False)
+        both(events, rewritable=False)
+
+
+SHORTER = st.integers(0, 12)
+
+
+@given(SHORTER, SHORTER)
+def test_what_is_too_short_for_both_ends_fits_nothing(cut, less):
+    """Its beginning and its end may share bytes."""
+    good = dump(chunk("aa"))
+    at = good.index(b'"aa"') + 1 - cut
+    both([dump(chunk("b")), good, good[:at] + good[at + min(less, cut) :]], rewritable=False)
+
+
+def choosing(text, **more):
+    made = chunk(text)
+    made["choices"][0].update(more)
+    return made
+
+
+MORE_THAN_TEXT = {
+    "usage": lambda text: chunk(text, usage={"total_tokens": 3}),
+    "an object": lambda text: chunk(text, x={"a": 1}),
+    "a list": lambda text: chunk(text, x=[1]),
+    "an end": lambda text: choosing(text, finish_reason="stop"),
+    "an object in the choice": lambda text: choosing(text, logprobs={"x": 1}),
+    "a number in the choice": lambda text: choosing(text, y=1),
+    "a number beside the text": lambda text: choosing(text, delta={"content": text, "index": 1}),
+    "a second choice": lambda text: chunk(text, choices=[*chunk(text)["choices"], *chunk("", 1)["choices"]]),
+    "two texts": lambda text: choosing(text, delta={"content": text, "z": "words"}),
+}
+
+
+@pytest.mark.parametrize("kind", MORE_THAN_TEXT)
+@pytest.mark.parametrize("rewritable", [False, True])
+def test_chunks_that_say_more_are_read_in_full(monkeypatch, kind, rewritable):
+    data = [dump(MORE_THAN_TEXT[kind](text)) for text in ("one", " two", " three", " four")]
+    both(data, rewritable=rewritable)
     reader = CHAT.reader({}, stream=True)
+    reader.rewritable = rewritable
+    for one in data[:3]:
+        reader.event(one)
+    monkeypatch.setattr(ChoicesReader, "delta", None)
+    with pytest.raises(TypeError):
+        reader.event(data[3])
+
+
+@pytest.mark.parametrize("rewritable", [False, True])
+def test_a_chunk_without_text_that_says_something_else_is_no_template(rewritable):
+    both([dump(chunk("a")), *(dump(chunk(text, id="c2")) for text in ("", "b", "c", ""))], rewritable=rewritable)
+
+
+def test_what_the_reader_changed_does_not_go_on_as_it_came():
+    for more, faithful in (({}, True), ({"error": None}, False)):
+        reader = CHAT.reader({}, stream=True)
+        for text in ("a", "b"):
+            reader.event(dump(chunk(text, **more)))
+        assert reader.event(dump(chunk("c", **more))).frame.template.faithful is faithful
+
+
+@pytest.mark.parametrize("rewritable", [False, True])
+def test_it_is_used(monkeypatch, rewritable):
+    reader = CHAT.reader({}, stream=True)
+    reader.rewritable = rewritable
     reader.event(dump(chunk("one")))
     reader.event(dump(chunk(" two")))
     monkeypatch.setattr(ChoicesReader, "delta", None)
