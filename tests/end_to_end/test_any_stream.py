@@ -33,8 +33,11 @@ STREAM = (
 
 # --- what is said --------------------------------------------------------------------------------
 
-PARTS = ["secret", "sEcReT", "rets", "sec", "ret", "123-45", "123", "-45", "6", " ", " ", " ", "\n", "plan", "é", "🙂", "日本",
+PARTS = ["secret", "sEcReT", "rets", "sec", "sec", "ret", "s", "r", "123-45", "123", "-45", "6", " ", " ", " ", "\n", "plan", "é", "🙂", "日本",
          "harmless", "the", ",", "_", '"', "\\", "\u200b", "\u2028", "\x7f", "data: ", "\r\n\r\n", "[DONE]", "eyJ", "{", "x" * 600]  # fmt: skip
+NUMBER = re.compile(r"\b[0-9]{3}-[0-9]{2}\b", re.ASCII)
+WORD = re.compile("secret|rets", re.IGNORECASE)
+UNSEEN = re.compile("[\u200b\u2028\x7f]")  # a word with such characters in it is the same word
 texts = st.lists(st.sampled_from(PARTS), max_size=5).map("".join)
 FIELDS = ["content", "content", "content", "reasoning_content", "refusal", "x_new", "arguments"]
 
@@ -63,45 +66,55 @@ def adds(name, text):
     return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]} if name == "arguments" else {name: text}
 
 
-MORE = [{}, {}, {}, {"usage": None}, {"obfuscation": "xYz"}, {"service_tier": "default"}, {"error": None}, {"id": "c2"}]
+MORE = [
+    {},
+    {},
+    {},
+    {"usage": None},
+    {"usage": None},
+    {"obfuscation": "xYz"},
+    {"service_tier": "default"},
+    {"error": None},
+    {"id": "c2"},
+]
 FORMS = [
     lambda one: json.dumps(one, ensure_ascii=False, separators=(",", ":")),
     json.dumps,
     lambda one: json.dumps(dict(reversed(one.items())), separators=(",", ":")),
     lambda one: json.dumps(one, ensure_ascii=False, indent=1),
 ]
-form = st.sampled_from([0, 0, 0, *range(len(FORMS))]).map(FORMS.__getitem__)
+form = st.sampled_from([0] * 8 + [1, 2, 3]).map(FORMS.__getitem__)
 MALFORMED = [b'{"choices":[', b"{} {}", b'{"id":"a","id":"b","choices":[]}', b'{"a":"\xff"}', b'{"a":NaN}', b"[]", b'"a"',
              b'{"choices":{}}', b'{"choices":[7]}', b'{"a":"\\ud800"}', b"\xef\xbb\xbf{}", b'{"choices":[{"index":0,"delta":[]}]}']  # fmt: skip
 ENDS = [
     Said(data=b"[DONE]", last=True),
     Said({"error": {"message": "a secret"}}, last=True),
-    Said({"message": "a secret"}, name="error", last=True),
+    *[Said({"message": "a secret"}, name="error", last=True)] * 3,
     *(Said(data=one, last=True) for one in MALFORMED),
 ]
 
 
 @st.composite
-def runs(draw):
+def runs(draw, indexes):
     """Chunks that differ in their text only."""
-    index, more = draw(st.sampled_from([0, 0, 0, 1])), draw(st.sampled_from(MORE))
+    index, more = draw(st.sampled_from(indexes)), draw(st.sampled_from(MORE))
     said = draw(texts) if draw(st.booleans()) else "harmless words " * draw(st.integers(1, 20)) + draw(texts)
     size = draw(st.integers(1, 9))
     return [Said(frame(choice(index, {"content": said[at : at + size]}), **more)) for at in range(0, len(said), size)]
 
 
 @st.composite
-def others(draw):
+def others(draw, indexes):
     """One chunk of another sort."""
-    index, text = draw(st.sampled_from([0, 0, 0, 1, 2])), draw(texts)
+    index, text = draw(st.sampled_from(indexes)), draw(texts)
     one = choice(index, adds(draw(st.sampled_from(FIELDS)), text), draw(st.sampled_from([None] * 5 + ["stop"])))
-    two = choice(index + 1, {"content": draw(texts)})
+    more = [choice(other, {"content": draw(texts)}) for other in indexes if other != index]
     return draw(
         st.sampled_from(
             [
                 [Said(frame(one, **draw(st.sampled_from(MORE))))],
                 [Said(frame(one))],
-                [Said(frame(one, two))],
+                [Said(frame(one, *more))],
                 [Said(frame(usage={"total_tokens": 3}))],
                 [Said(frame())],
                 [Said(data=b"")],
@@ -115,7 +128,9 @@ def others(draw):
 @st.composite
 def streams(draw):
     """Everything that an upstream means to say."""
-    said = [one for part in draw(st.lists(st.one_of(runs(), runs(), others()), min_size=1, max_size=6)) for one in part]
+    indexes = draw(st.sampled_from([[0], [0], [0], [0, 1], [0, 1, 2]]))
+    parts = draw(st.lists(st.one_of(runs(indexes), runs(indexes), others(indexes)), min_size=1, max_size=6))
+    said = [one for part in parts for one in part]
     if draw(st.integers(0, 7)) == 7:
         said.insert(draw(st.integers(0, len(said))), draw(st.sampled_from(ENDS)))
     seen = {one["index"]: None for event in said if event.document for one in event.document.get("choices", ())}
@@ -132,20 +147,23 @@ FRAMES = st.sampled_from(
 
 @st.composite
 def written(draw, said):
-    """The bytes of an event stream."""
-    write, alike = draw(form), draw(st.booleans())
-    data = b"\xef\xbb\xbf" if draw(st.integers(0, 9)) == 9 else b""
+    """The events of a stream as bytes."""
+    write, alike = draw(form), draw(st.sampled_from([True, True, False]))
+    events = [b"\xef\xbb\xbf" if draw(st.integers(0, 9)) == 9 else b""]
     for one in said:
         end = b"\n" if alike else draw(LINE_ENDS)
         write = write if alike else draw(form)
         lines = (one.data if one.document is None else write(one.document).encode()).split(b"\n")
         event = (b"" if alike else draw(FRAMES)) + (f"event: {one.name}\n".encode() if one.name else b"")
         event += b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"
-        data += event.replace(b"\n", end)
-    return data
+        events.append(event.replace(b"\n", end))
+    return events
 
 
 # --- how it comes ----------------------------------------------------------------------------------
+
+
+places = st.lists(st.integers(0, 10**5), max_size=8)
 
 
 @dataclass
@@ -156,7 +174,7 @@ class Script:
     writes: list[bytes] = field(repr=False)  # of the answer, HTTP and all
     breaks: bool  # the connection, before the body has ended
     verdict: str  # of the question
-    after: int  # writes of the answer, at least as long as there are some to come
+    after: int  # writes of the answer, or all that there are
     usage: bool  # asked for
     key: str = field(default_factory=new)
     wrote: int = 0
@@ -169,16 +187,29 @@ def cut(data, cuts):
     return [data[a:b] for a, b in itertools.pairwise(at)]
 
 
+def within_hits(said):
+    """Behind which events something forbidden has begun."""
+    texts = []
+    for one in said:
+        choices = one.document.get("choices", ()) if one.document else ()
+        texts.append("".join(found["delta"].get("content") or "" for found in choices))
+    ends = list(itertools.accumulate(map(len, texts)))
+    hits = [match.span() for form in (WORD, NUMBER) for match in form.finditer("".join(texts))]
+    return [number for number, end in enumerate(ends) if any(first < end < last for first, last in hits)]
+
+
 @st.composite
 def scripts(draw):
     said = draw(streams())
-    parts = cut(draw(written(said)), draw(st.lists(st.integers(0, 10**5), max_size=12)))
-    framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    events = draw(written(said))
+    at = draw(st.lists(st.sampled_from([*within_hits(said), len(said)]), max_size=4))
+    parts = cut(b"".join(events), [len(b"".join(events[: number + 2])) for number in at] + draw(places))
+    framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
     breaks = draw(st.integers(0, 9)) == 9
-    data = STREAM + (framed[: draw(st.integers(0, len(framed)))] if breaks else framed + b"0\r\n\r\n")
-    writes = cut(data, draw(st.lists(st.integers(0, 10**5), max_size=12)))
+    writes = [STREAM, *framed] if draw(st.booleans()) else cut(STREAM + b"".join(framed), draw(places))
+    writes = writes[: draw(st.integers(1, len(writes)))] if breaks else [*writes, b"0\r\n\r\n"]
     verdict = draw(st.sampled_from(["NO"] * 5 + ["YES"]))
-    return Script(said, writes, breaks, verdict, draw(st.integers(0, 9)), draw(st.booleans()))
+    return Script(said, writes, breaks, verdict, draw(st.integers(0, 3)), draw(st.booleans()))
 
 
 class Upstream:
@@ -207,7 +238,9 @@ class Upstream:
                 writer.write(one)
                 await writer.drain()
                 script.wrote += 1
-                await asyncio.sleep(0.001)
+                if script.wrote == script.after:
+                    await until(lambda: script.judged)
+                await asyncio.sleep(0.003)
             if script.breaks:
                 writer.transport.abort()
         finally:
@@ -335,9 +368,6 @@ EXACT = f"""{ASKED}
 """
 CUT = f"{ASKED}  numbers: {{use: regex, patterns: {{n: '\\b[0-9]{{3}}-[0-9]{{2}}\\b'}}, at: output, do: redact}}\n"
 WINDOW = f"{ASKED}  tone: {{use: judge, model: tone, at: output, stream: window}}\n"
-NUMBER = re.compile(r"\b[0-9]{3}-[0-9]{2}\b", re.ASCII)
-WORD = re.compile("secret|rets", re.IGNORECASE)
-UNSEEN = re.compile("[\u200b\u2028\x7f]")  # a word with such characters in it is the same word
 
 
 def first_hit(text):
