@@ -1,8 +1,10 @@
 """Transcripts of single exchanges: one for each rule at the head of `core/exchange.py` and `core/gate.py`."""
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.core.exchange import Exchange
+from gateway.core.exchange import Exchange, joined
 from gateway.core.terms import (
     Action,
     Arrived,
@@ -16,8 +18,11 @@ from gateway.core.terms import (
     Left,
     Overfull,
     Passage,
+    Piece,
     Place,
+    Stopped,
 )
+from gateway.wire.coats import Coat
 from tests.world import CALL, FAULT, before, delta, found, say, watch
 
 ASKED = [Passage("messages[0].content", Place.USER, "question")]
@@ -409,3 +414,59 @@ def test_the_same_check_on_both_sides_is_two_looks():
     ex.take(Ended("only"))
     assert say(ex.take(found(both))) == []
     assert say(ex.take(found(harm))) == ["send All", "close released"]
+
+
+def test_an_answer_that_its_own_checks_stopped_is_over():
+    ex = exchange()
+    ex.start()
+    assert say(ex.take(Stopped("only", found(tone, "hit").finding))) == ["close blocked tone"]
+
+
+WORDS = Piece("c", Place.CONTENT, "one ")
+OTHERWISE = {
+    "another channel": {"channel": "d"},
+    "another place": {"place": Place.REASONING},
+    "complete": {"closed": True},
+    "perhaps wrapped": {"wrapped": True},
+    "fixed": {"fixed": True},
+    "in another coat": {"origin": Coat("c", "", "<json>")},
+}
+
+
+def came(*pieces):
+    """Each in a frame of its own, all together."""
+    first, *then = [replace(delta(), pieces=(piece,)) for piece in pieces]
+    return joined(Arrived("only", first, tuple(then)))
+
+
+def test_what_goes_on_in_frames_that_came_together_is_read_as_one():
+    two, three = replace(WORDS, text="two "), replace(WORDS, text="three")
+    other = replace(WORDS, channel="d", text="other")
+    assert came(WORDS) == (WORDS,)
+    assert came(WORDS, two, three) == [replace(WORDS, text="one two three")]
+    assert came(WORDS, two, other, three) == [replace(WORDS, text="one two "), other, three]
+    assert came(other, WORDS, two) == [other, replace(WORDS, text="one two ")]
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_what_does_not_go_on_is_read_by_itself(how):
+    other = replace(WORDS, **OTHERWISE[how])
+    assert came(WORDS, other) == [WORDS, other]
+    assert came(other, WORDS) == [other, WORDS]
+
+
+def test_what_a_coat_says_is_never_one_with_another():
+    """Each stands elsewhere."""
+    coats = [replace(WORDS, origin=Coat("c", text, "<json>")) for text in ("a", "b")]
+    assert came(*coats) == coats
+
+
+def test_an_answer_may_begin_when_the_question_is_cleared_and_said_as_it_is_asked():
+    ex = exchange(words, harm)
+    assert not ex.cleared
+    ex.start()
+    assert not ex.cleared
+    ex.take(found(words))
+    assert not ex.cleared
+    ex.take(found(harm))
+    assert ex.cleared

@@ -106,3 +106,69 @@ def test_a_mark_at_nothing_clears_nothing():
     gate.clear(tone, {"content": 0})
     gate.hold(delta("a"))
     assert gate.release(complete=False) == []
+
+
+def texts(gate):
+    return [one.pieces[0].text for one in gate.release(complete=False)]
+
+
+def test_frames_that_came_as_one_part_where_one_check_has_cleared_them():
+    gate = Gate([tone])
+    gate.open()
+    gate.hold(delta("before "))
+    gate.hold(Frames(["ab", "c", "def"]).delta)
+    gate.clear(tone, {"content": 9})
+    assert texts(gate) == ["before ", "ab"]
+    gate.clear(tone, {"content": 12})
+    assert texts(gate) == ["c"]
+    gate.clear(tone, {"content": 13})
+    assert texts(gate) == ["def"]
+    assert gate.held == 0
+
+
+def test_where_values_stand_again_local_checks_count_by_what_a_client_reads():
+    """A client reads ten characters more from the third on."""
+    local = watch("local", "output")
+    remote, restorer = (watch(name, "output", local=False) for name in ("remote", "back"))
+    gate = Gate([local, remote])
+    gate.restore(restorer, lambda _, end: end if end < 3 else end + 10)
+    gate.open()
+    gate.hold(delta("abc"))
+    gate.clear(restorer, {"content": 3})
+    gate.clear(remote, {"content": 3})
+    gate.clear(local, {"content": 12})
+    assert texts(gate) == []
+    gate.clear(local, {"content": 13})
+    assert texts(gate) == ["abc"]
+
+
+def test_nothing_goes_that_may_still_become_a_placeholder():
+    gate, restorer = Gate([]), watch("back", "output", local=False)
+    gate.restore(restorer, lambda _, end: end)
+    gate.open()
+    gate.hold(delta("I am <MA"))
+    gate.clear(restorer, {"content": 5})
+    assert texts(gate) == []
+    gate.clear(restorer, {"content": 8})
+    assert texts(gate) == ["I am <MA"]
+
+
+def test_once_begun_a_frame_without_words_does_not_wait_however_often_nothing_went():
+    gate = Gate([tone])
+    gate.open()
+    gate.hold(delta("abc"))
+    gate.clear(tone, {"content": 3})
+    assert texts(gate) == ["abc"]
+    gate.hold(replace(delta("held"), group="0"))
+    assert texts(gate) == []
+    gate.hold(replace(delta(), group="1"))
+    assert len(gate.release(complete=False)) == 1
+
+
+def test_frames_of_several_choices_go_in_the_order_in_which_they_came():
+    gate = Gate([tone])
+    gate.open()
+    for text, group in (("a", "0"), ("b", "1"), ("c", "0"), ("d", "1"), ("e", "2")):
+        gate.hold(replace(delta(text), group=group))
+    gate.clear(tone, {"content": 5})
+    assert texts(gate) == ["a", "b", "c", "d", "e"]

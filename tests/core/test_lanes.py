@@ -1,8 +1,10 @@
 """Lanes in an exchange, as transcripts: what is held while a check reads along or looks window by window."""
 
+from dataclasses import replace
+
 from gateway.core.exchange import Exchange
 from gateway.core.holdback import Hit, Scan
-from gateway.core.terms import Arrived, Delta, Ended, Lane, Passage, Piece, Place
+from gateway.core.terms import Action, Arrived, Delta, Ended, Lane, Passage, Piece, Place
 from tests.world import CALL, delta, found, say, watch
 
 ASKED = (Passage("q", Place.USER, "hello"),)
@@ -251,3 +253,33 @@ def test_a_text_that_is_said_once_needs_no_end():
     ex = exchange(WORDS)
     ex.start()
     assert take(ex, grouped("abc#", "0", closed=True))[0] == ["note words: hit", "drop only", "close blocked words"]
+
+
+def test_after_a_hit_nothing_goes_that_came_with_it():
+    thought = delta("a thought that nobody reads", channel="reasoning")
+    ex = exchange(WORDS)
+    ex.start()
+    assert take(ex, Arrived("only", thought, (delta("two!"),))) == [
+        ["note words: hit", "drop only", "close blocked words"]
+    ]
+
+
+def test_who_holds_nothing_back_reads_the_whole_at_the_end():
+    ex = exchange(watch("words", "output", lane=Lane.EXACT, action=Action.FLAG))
+    ex.start()
+    assert take(ex, *arrives("one", "two!")) == [["send one"], ["send two!"]]
+    assert say(ex.take(Ended("only"))) == ["examine words onetwo!", "close released"]
+
+
+def test_a_plain_answer_goes_before_who_reads_it_afterwards():
+    after = watch("words", "output", lane=Lane.AFTER)
+    ex = exchange(after, call=replace(CALL, stream=False))
+    ex.start()
+    assert take(ex, *arrives("one!"), Ended("only")) == [["send one!"], ["examine words one!"]]
+
+
+def test_bytes_that_flow_are_read_no_further_while_too_many_are_held():
+    ex = exchange(HARM, max_held=10, passages=ASKED, call=replace(CALL, stream=False, flows=True))
+    ex.start()
+    assert take(ex, *arrives("sound", size=11)) == [["pause"]]
+    assert say(ex.take(found(HARM))) == ["send sound", "resume"]

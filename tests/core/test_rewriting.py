@@ -1,14 +1,18 @@
 """Cutting, as transcripts: what is asked, what is examined again, what cannot be cut and so blocks."""
 
+from gateway.checks.keywords import Keywords
 from gateway.core.edits import Edit, Edits
 from gateway.core.exchange import Exchange
 from gateway.core.masking import Masks, Restorer
 from gateway.core.rewriting import QuestionCuts
 from gateway.core.terms import (
     Action,
+    Arrived,
+    Ended,
     Finding,
     Found,
     Judgement,
+    Lane,
     Outcome,
     Passage,
     Piece,
@@ -18,11 +22,13 @@ from gateway.core.terms import (
     Span,
 )
 from gateway.wire.coats import Coat, Joined
-from tests.world import CALL, before, say, watch
+from tests.world import CALL, before, delta, say, watch
 
 KEYS = before("keys", action=Action.REDACT)
 MAIL = before("mail", action=Action.MASK, restore=frozenset({Place.CONTENT}))
 HARM = watch("harm")
+WORDS = watch("words", "output", lane=Lane.EXACT)
+SCANNER = Keywords(words=["mail"]).scanner
 ASKED = (Passage("q", Place.USER, "key AKIA and bob@x.org"),)
 
 
@@ -144,3 +150,44 @@ def test_where_decoded_characters_stand():
     assert Coat("p", "c2VjcmV0", "<decoded>", 5, lead=1).spans(1, 3) == [("p", 5, 13)]
     assert Coat("p", "data:,abc", "<decoded>").spans(1, 2) == [("p", 7, 8)]
     assert Joined([("a", 3), ("b", 4)]).spans(2, 5) == [("a", 2, 3), ("b", 0, 2)]
+
+
+def restoring(*watches):
+    """An exchange whose question has a value that stands again in the answer, and what stands for it."""
+    ex = Exchange(CALL, [MAIL, *watches], ASKED, 10**6, {"words": SCANNER}, masks=Masks(b"k", "s"))
+    ex.start()
+    (effect,) = ex.take(hit(MAIL, Span("q", 13, 22, "mail")))
+    (said,) = effect.texts.values()
+    assert say(ex.take(Rewritten(CALL, (Passage("q", Place.USER, said),))))[0].startswith("examine mail")
+    assert say(ex.take(clear(MAIL))) == ["ask only"]
+    return ex, said[said.index("<") :]
+
+
+def arrives(ex, text):
+    return say(ex.take(Arrived("only", delta(text))))
+
+
+def test_a_placeholder_waits_until_it_is_whole_although_no_check_reads_the_answer():
+    ex, name = restoring()
+    assert arrives(ex, "to ") == ["send to"]
+    assert arrives(ex, name[:5]) == []
+    assert arrives(ex, f"{name[5:]}!") == [f"send {name[:5]}", f"send {name[5:]}!"]
+    assert arrives(ex, " <") == []
+    assert say(ex.take(Ended("only"))) == ["send  <", "close masked"]
+
+
+def test_what_was_no_placeholder_in_the_end_is_read_before_it_goes():
+    ex, _ = restoring(WORDS)
+    assert arrives(ex, "to ") == ["send to"]
+    assert arrives(ex, "<MAIL") == []
+    assert say(ex.take(Ended("only"))) == ["note words: hit", "close blocked words"]
+
+
+def test_and_a_check_of_the_whole_is_shown_it_unless_the_answer_is_blocked_already():
+    whole = watch("whole", "output")
+    ex, _ = restoring(whole)
+    arrives(ex, "to <MAIL")
+    assert say(ex.take(Ended("only"))) == ["examine whole to <MAIL"]
+    ex, _ = restoring(WORDS, whole)
+    arrives(ex, "to <MAIL")
+    assert say(ex.take(Ended("only"))) == ["note words: hit", "close blocked words"]
