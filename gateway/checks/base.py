@@ -106,7 +106,7 @@ class Check(BaseModel):
         """Whether it can follow an answer piece by piece: then `scanner` gives what does."""
         return False
 
-    @property
+    @cached_property
     def sieve(self) -> Sieve | None:
         """What says fast of most texts that it finds nothing in them, if it has patterns that can."""
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import re2
@@ -41,7 +42,7 @@ class Finding(Check):
         hits = [pattern for name, pattern in found if name != DECOY]
         self._sieve = Sieve(self._patterns.together, hits, unless=MAY_BE_DISGUISED)
 
-    @property
+    @cached_property
     def sieve(self) -> Sieve | None:
         return self._sieve_of(Finding)
 

@@ -312,7 +312,7 @@ class PatternScanner:
     def __init__(self, patterns: Patterns, *, settled: bool = False) -> None:
         self._patterns = patterns
         self._settled = settled
-        self._next = [0] * len(patterns.names)  # settled: where each pattern's next match may begin
+        self._next: dict[int, int] = {}  # settled: where the next match may begin of a pattern that has matched
         self.buffer = ""  # what may still matter, and the one character before it
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
@@ -323,7 +323,7 @@ class PatternScanner:
         """One that goes on from here, its places counted from the beginning of what is kept."""
         other = PatternScanner(self._patterns, settled=self._settled)
         other.buffer, other._from = self.buffer, self._from
-        other._next = [max(0, place - self.base) for place in self._next]
+        other._next = {number: place - self.base for number, place in self._next.items() if place > self.base}
         other._around = [
             (begin - self.base, Hit(h.start - self.base, h.end - self.base, h.category)) for begin, h in self._around
         ]
@@ -358,7 +358,7 @@ class PatternScanner:
         if is_hurried():  # one that has no bound and a group is slow: RE2 finds groups character by character
             takes(max(map(len, self.buffer.split()), default=0) // 64)
         for number in numbers:
-            for match in self._matches(encoded, number, max(self._from, self._next[number] - self.base)):
+            for match in self._matches(encoded, number, max(self._from, self._next.get(number, 0) - self.base)):
                 if match.begin >= hold:
                     break
                 hit = Hit(self.base + match.start, self.base + match.stop, self._patterns.names[number])

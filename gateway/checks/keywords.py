@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -76,7 +77,7 @@ class Keywords(Check):
     def read_from(self) -> str:
         return self._said
 
-    @property
+    @cached_property
     def sieve(self) -> Sieve | None:
         return self._sieve_of(Keywords)
 
@@ -88,7 +89,7 @@ class Keywords(Check):
         return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
-        if self._sieve is not None and self._sieve.lets_pass(passages):
+        if (sieve := self.sieve) is not None and sieve.lets_pass(passages):
             return NOTHING
         hit = [passage for passage in passages if self._stands_in(passage.text)]
         return Judgement(bool(hit), ("keywords",) if hit else (), paths=paths(hit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import re2
@@ -57,7 +58,7 @@ class Regex(Check):
         self._followed = Patterns(tuple(self.patterns.items()), options)
         return self
 
-    @property
+    @cached_property
     def sieve(self) -> Sieve | None:
         return self._sieve_of(Regex)
 
@@ -70,7 +71,7 @@ class Regex(Check):
         return LooksScanner(self._followed, settled=settled)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
-        if self._sieve.lets_pass(passages):
+        if (sieve := self.sieve) is not None and sieve.lets_pass(passages):
             return NOTHING
         found: set[int] = set()
         hit = []

@@ -195,13 +195,18 @@ class HttpUpstream:
             try:
                 record.headers, request_id = _told(answer.response.headers)
                 ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
-                async with aclosing(self._pieces(answer, until)) as batches:
-                    async for deltas in batches:
-                        record.usage = answer.reader.usage
-                        if deltas:
-                            record.first_delta = record.first_delta or time.monotonic()
-                            deltas[:0], ahead = ahead, []
-                        yield deltas
+                if answer.response.media == JSON:
+                    deltas = await self._plain(answer)
+                    record.usage, record.first_delta = answer.reader.usage, time.monotonic()
+                    yield [*ahead, *deltas]
+                else:
+                    async with aclosing(self._pieces(answer, until)) as batches:
+                        async for deltas in batches:
+                            record.usage = answer.reader.usage
+                            if deltas:
+                                record.first_delta = record.first_delta or time.monotonic()
+                                deltas[:0], ahead = ahead, []
+                            yield deltas
                 if closing := answer.reader.closing():  # what can only be read now that the answer is complete
                     yield [Delta(None, closing)]
                 answer.response.release()
@@ -254,8 +259,6 @@ class HttpUpstream:
     def _pieces(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         """By what the upstream sent, not by what was asked: a stream may come as JSON and the reverse."""
         media = answer.response.media
-        if media == JSON:
-            return self._plain(answer)
         if media == "text/event-stream":
             return self._streamed(answer, until) if answer.stream else self._gathered(answer, until)
         if answer.endpoint.raw_media is not None and answer.endpoint.raw_media.match(media) and not answer.stream:
@@ -313,16 +316,14 @@ class HttpUpstream:
         told = refusal(response.status, document, response.headers, own_key=not self._settings.passes_key_through)
         raise UpstreamError(told, retry=retry, wait=wait)
 
-    async def _plain(self, answer: _Answer) -> AsyncGenerator[list[Delta], None]:
+    async def _plain(self, answer: _Answer) -> list[Delta]:
         most, values = answer.endpoint.max_answer, answer.endpoint.max_values
         document, size = await _document(answer.response, answer.patience.until, most, values, answer.grow)
         with READABLE:
             if answer.stream:
-                deltas = [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
-            else:
-                read = functools.partial(answer.reader.delta, document, ours=True)
-                deltas = [await asyncio.to_thread(read) if size > INLINE else read()]
-        yield deltas
+                return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
+            read = functools.partial(answer.reader.delta, document, ours=True)
+            return [await asyncio.to_thread(read) if size > INLINE else read()]
 
     async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         events, reader = _Events(answer.endpoint.max_event), answer.reader
