@@ -39,6 +39,9 @@ class Parser:
         if self._after_cr and data:  # the LF of a CRLF that was cut between two reads
             self._after_cr = False
             data = data.removeprefix(b"\n")
+        if self._is_one(data):
+            self._first = False
+            return [Event("", data[6:-2])]
         if b"\n" not in data and b"\r" not in data:  # no line ends here: keep the read as it is
             return self._keep(data)
         buffer = b"".join((*self._rest, data))
@@ -56,6 +59,17 @@ class Parser:
         lines = buffer.split(b"\n")
         self._keep(lines.pop())
         return [*events, *(event for line in lines if (event := self._line(line)) is not None)]
+
+    def _is_one(self, data: bytes) -> bool:
+        """Whether these bytes are one event of one line and nothing else, as most reads of a slow stream are."""
+        return (
+            data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n")
+            and not (self._rest_size or self._data or self._name)
+            and b"\r" not in data
+            and len(data) - 7 <= self._max
+        )
 
     def _whole(self, buffer: bytes) -> list[Event]:
         """Events that came as wholes, each of most a line by itself."""

@@ -48,6 +48,8 @@ class Template(NamedTuple):
 
     def texts(self, data: Sequence[bytes]) -> list[str]:
         """The texts of those of the first chunks that fit."""
+        if len(data) == 1:
+            return [] if (only := self.text(data[0])) is None else [only]
         head, tail = self.head, self.tail
         least, begin, end = len(head) + len(tail), len(head), -len(tail)
         middles: list[bytes] = []

@@ -50,3 +50,41 @@ def test_an_event_has_a_longest(data):
 def test_what_is_framed_is_read_back(data):
     clean = data.replace(b"\n", b"").replace(b"\r", b"")
     assert parsed([sse.frame(clean)]) == ([("", clean)])
+
+
+lines = st.sampled_from(
+    [
+        "data: {}",
+        "data: ",
+        "data:x",
+        "data: \ufeff",
+        "event: error",
+        ": c",
+        "",
+        "",
+        "",
+        "\ufeffdata: y",
+        "datax",
+        "data: 1",
+    ]
+)
+
+
+@given(st.lists(st.lists(lines, max_size=3), max_size=6), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_reads_that_end_with_events_say_what_their_bytes_say_one_by_one(reads, end):
+    parts = ["".join(line + end for line in read).encode() for read in reads]
+    whole = b"".join(parts)
+    assert parsed(parts) == parsed([whole[n : n + 1] for n in range(len(whole))])
+
+
+@pytest.mark.parametrize("size", [98, 99, 100, 101])
+def test_an_event_of_one_read_has_the_same_longest(size):
+    def outcome(parts):
+        parser = sse.Parser(max_event=100)
+        try:
+            return [event for part in parts for event in parser.feed(part)]
+        except sse.TooLong:
+            return "too long"
+
+    data = b"data: " + b"x" * size + b"\n\n"
+    assert outcome([data]) == outcome([data + b": c\n"]) == outcome([data[:3], data[3:]])
