@@ -26,6 +26,8 @@ MANY = 40  # patterns above which those without white space are followed togethe
 LONG = 200  # bytes of a match; those of most patterns have a bound below it
 NESTED = 16  # refused matches of this length, each beginning in the one before; one more is a hit, unseen: looking
 # closer at every one of them takes the square of their length
+SHORT = 1024  # characters that are looked at again with each piece; more only when they are an eighth more, or a text
+# that never ends what it has begun takes the square of its length
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
 RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))  # what an unbroken run is made of
@@ -317,6 +319,7 @@ class PatternScanner:
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
         self._told = 0  # hits before this are told
+        self._enough = 0  # characters of the buffer from which on it is looked at again
         self._around: list[tuple[int, Hit]] = []  # hits that may still hold others, and where their matches begin
 
     def fork(self) -> PatternScanner:
@@ -331,6 +334,8 @@ class PatternScanner:
 
     def feed(self, text: str) -> Scan:
         self.buffer += text
+        if len(self.buffer) < self._enough:
+            return Scan((), self.base + self._from)
         hold, encoded = self._from, Encoded(self.buffer)
         if self._patterns.followable:
             hold = self._patterns.hold(self.buffer, encoded, self._from)
@@ -340,6 +345,8 @@ class PatternScanner:
         self.buffer = self.buffer[cut:]
         self.base += cut
         self._from = hold - cut
+        kept = len(self.buffer)
+        self._enough = kept + kept // 8 if kept > SHORT else 0
         return Scan(hits, safe)
 
     def end(self) -> Scan:

@@ -9,7 +9,7 @@ import re2
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.checks.following import MANY, NotFollowable, beginnings, may_span
+from gateway.checks.following import MANY, Encoded, NotFollowable, beginnings, may_span
 from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.core.terms import Passage, Place
@@ -186,3 +186,34 @@ def test_little_is_held_of_ordinary_prose():
         held.append(sum(map(len, re.findall(r"\s?\S{1,5}", prose)[:number])) - scan.safe)
     assert sum(held) / len(held) < 6
     assert sorted(held)[int(len(held) * 0.99)] <= 40
+
+
+@many
+@given(text=material, at=st.lists(st.integers(0, 80), max_size=10))
+def test_what_is_long_and_still_forming_is_looked_at_less_often_and_comes_to_the_same(text, at):
+    check = following(*PATTERNS)
+
+    def settled():
+        scanner = check.scanner(settled=True)
+        return [hit for scan in [*map(scanner.feed, cut(text, at)), scanner.end()] for hit in scan.hits]
+
+    at_once = settled()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.checks.following.SHORT", 2)
+        holds(check, text, at)
+        assert settled() == at_once
+
+
+def test_a_text_that_never_ends_what_it_has_begun_is_not_looked_at_again_with_each_piece(monkeypatch):
+    looked_at = []
+
+    def encoded(text):
+        looked_at.append(len(text))
+        return Encoded(text)
+
+    monkeypatch.setattr("gateway.checks.following.Encoded", encoded)
+    scanner = following(r"key:\S+").scanner()
+    for _ in range(10_000):
+        assert scanner.feed("key:").safe == 0
+    assert scanner.end().hits
+    assert sum(looked_at) < 15 * 40_000
