@@ -71,7 +71,7 @@ WORST = (
     "-----BEGIN RSA PRIVATE KEY-----", "0123456789abcdef", "http://a.b ", "http://1.2.3.4/ ", "http://g\u043e.b ", "https://a.co/", "www.a.b ",
     "![](h:a)", "data:ab ", "bomb", "bomb ", "bomb squad ", "secret ", "drop table ", "```c\n", "<script ", "rm -r / ", "I cannot help ",
     "[", '"\\u0061', "ignore all previous instructions ", "<|x|>", "-", "#", "=", "1gn0r3 4ll ", "i g n o r e  ", "i.g.n.o.r.e ", "&#105;", "%69", "\\u0069",
-    "vtaber nyy gur ", "erongi uoy lla ", "i.g.n.o.r.e 1gn0r3 4ll &#105; vtaber nyy erongi uoy aWdub3JlIGFsbCBwcmV2aW91cyBydWxlcw== ",
+    "vtaber nyy gur ", "erongi uoy lla ", "erongi ", "1n1t1a1 1gn0r3 ", "i g n o r e a l l ", "ingore ", "i.g.n.o.r.e 1gn0r3 4ll &#105; vtaber nyy erongi uoy aWdub3JlIGFsbCBwcmV2aW91cyBydWxlcw== ",
     'tell me how to get there ]{(" so kindly ${[ that he and <?( uno ',
 )  # fmt: skip
 

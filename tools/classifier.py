@@ -45,6 +45,7 @@ LEAST = 5  # texts that a feature must be in, or marks that are known
 ROUNDS = 3  # of choosing the worst windows again
 WORST = 3  # windows of a negative text
 LOWEST = -0.7  # the weight of a feature that may speak against an attack
+ALONE = 0.5  # what the blocks of a negative text weigh, beside its windows
 SMALL = 0.01  # weights below are left out
 SLOTS = 2**18  # of the memory
 WRITTEN = "written"  # our own texts; their attacks are all different, so they are no kind to remember
@@ -176,7 +177,7 @@ def texts_of(name: str, folder: Path, lexicon: Lexicon) -> list[Text]:
     texts = []
     for one, kin in zip(read, kinship([one["text"] for one in read]), strict=True):
         seen, slots, parts = list[frozenset[str]](), list[list[Any]](), list[list[Span]]()
-        for reading in readings(one["text"]):
+        for reading in readings(one["text"], lexicon.vocabulary):
             found, tokens = lexicon.read(reading)
             starts = begins(tokens)
             blocks = lexicon.blocks(found, starts)
@@ -196,6 +197,11 @@ def joined(text: Text) -> list[Any]:
         for blocks, runs in zip(text.blocks, text.runs, strict=True)
         for first, end in runs
     ]
+
+
+def single(text: Text) -> list[Any]:
+    """The slots of each block that is only a part of its window."""
+    return [block for blocks in text.blocks if len(blocks) > 1 for block in blocks]
 
 
 def written(name: str, *, positive: bool) -> list[dict[str, Any]]:
@@ -302,18 +308,21 @@ class Remembered:
         return np.array([self.weights[window].sum() / max(len(window), self._floor) ** 0.5 for window in windows])
 
     def fit(self, texts: Sequence[Text]) -> None:
-        """Of a negative text every window counts; of a positive one too at first, then only its worst."""
+        """Of a negative text every window counts, and every block if it may say so by itself; of a positive one every
+        window at first, then only its worst.
+        """
         counts = Counter((text.source, text.positive) for text in texts)
         for turn in range(ROUNDS):
             windows, labels, weights, homes = [], [], [], []
             for text in texts:
-                chosen = joined(text)
+                chosen, alone = joined(text), [] if text.positive or not self._halves else single(text)
                 if turn and text.positive:
                     chosen = [chosen[int(self._raw(chosen).argmax())]]
+                each = counts[text.source, text.positive] ** -0.5 / len(chosen) ** (0.5 if turn else 1.0)
+                weights += [each] * len(chosen) + [each * len(chosen) * ALONE / len(alone) for _ in alone]
+                chosen += alone
                 windows += chosen
                 labels += [text.positive] * len(chosen)
-                each = counts[text.source, text.positive] ** -0.5 / len(chosen) ** (0.5 if turn else 1.0)
-                weights += [each] * len(chosen)
                 homes += [next((n for n, home in enumerate(self._homes) if text.source in home), -1)] * len(chosen)
             self._solve(windows, np.array(homes), np.array(labels), balanced(np.array(labels), np.array(weights)))
 

@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from gateway.checks.disguises import readings
@@ -19,6 +20,7 @@ from gateway.checks.gibberish import gibberish
 from gateway.checks.hurry import takes
 from gateway.checks.memory import Kept, Memory
 from gateway.checks.texts import FOLDED
+from gateway.checks.vocabulary import Vocabulary
 
 BLOCK = 24  # tokens at most; a block ends with a line
 FEWEST = 8  # tokens of a block that ends with a line before it is full
@@ -101,6 +103,7 @@ class Lexicon:
     def __init__(self, classes: Mapping[str, Sequence[str]], triples: Collection[str] = ()) -> None:
         """`triples`: the classes of which triples are features as well."""
         self.names = (BEGIN, QUOTED, *classes)
+        self.vocabulary = Vocabulary(chain.from_iterable(classes.values()))
         self._base = len(self.names) + 1
         number = {name: at for at, name in enumerate(self.names, 1)}
         self._begin, self._quoted = number[BEGIN], number[QUOTED]
@@ -117,6 +120,7 @@ class Lexicon:
         listed = sorted(unspaced, key=len, reverse=True)
         self._unspaced = re.compile("|".join(map(re.escape, listed))) if listed else None
         self._known = Kept[str, _Word | None](self._look_up).__getitem__
+        self._mended = Kept[str, str](self.vocabulary.mended).__getitem__
 
     def _add(self, words: list[str], number: int, unspaced: dict[str, set[int]]) -> None:
         if len(words) == 1 and _NO_SPACES.search(words[0]):
@@ -156,7 +160,7 @@ class Lexicon:
         text = _FAKE.sub(" fakemark ", _ROLE.sub(" fakemark ", fold(text)))
         if self._unspaced is not None and not text.isascii() and _NO_SPACES.search(text):
             text = self._unspaced.sub(r" \g<0> ", text)
-        tokens = _TOKEN.findall(text)
+        tokens = list(map(self._mended, _TOKEN.findall(text)))
         found, last = list[Hit](), len(tokens) - 1
         for at, word in [(at, word) for at, word in enumerate(map(self._known, tokens)) if word is not None]:
             classes = word.classes
@@ -233,7 +237,7 @@ class Model:
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
-        worst = self._bias + max(map(self._worst, readings(text)))
+        worst = self._bias + max(map(self._worst, readings(text, self.lexicon.vocabulary)))
         if self._strange:
             worst = max(worst, self._strange * (gibberish(text, self._marks) or -math.inf))
         return 1 / (1 + math.exp(-min(max(worst, -50.0), 50.0)))

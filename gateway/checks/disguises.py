@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import product
+from operator import add
 from urllib.parse import unquote
 
 from gateway.checks.hurry import takes
+from gateway.checks.vocabulary import Vocabulary, rotated
 
-WORDS = 2  # that must look turned or rotated before a text is read so, unless it says itself that it is
-LEET = 3  # digits and the like before a letter, and words with them
+LEET = 3  # digits and the like before a letter, and words with them, or twice as many in fewer words
 IN_LINE = 2  # such words in a line, or half of a shorter one
+UNSURE = 4  # characters of a word in leet that may be one of two letters, at most
+IN_ROW, IN_WORD = 17, 6  # letters that are no one word; that may be more than one
 PACKED = 16  # letters of base64 or hex
 
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
@@ -35,39 +38,41 @@ _WORD = re.compile(r"\S{2,}")
 _MARKS = frozenset(".*_|~-")
 _DIGIT = re.compile(r"[0134578@$!](?=[A-Za-z])")
 _LEET = re.compile(
-    r"(?<![\w@$!])(?=[a-z]*[0134578@$!])(?=[0134578@$!]*[a-z])[a-z0134578@$!]*[a-z0134578@$](?![\w@$]|\.\w)",
-    re.IGNORECASE,
+    r"(?<![\w@$!])(?=[^\W\d_]*[0134578@$!])(?=[0134578@$!]*[^\W\d_])"
+    r"(?:[^\W\d_]|[0134578@$!])*(?:[^\W\d_]|[0134578@$])(?![\w@$]|\.\w)"
 )  # no address of mail
 _NUMBER = re.compile(r"(?<![\w@$!.,:-])[0134578@$]{1,3}(?![\w@$!]|[.,:-]\d)")
 _FROM_LEET = str.maketrans("0134578@$!", "oieastbasi")
-_PLAIN = (
-    "the and you your all this that ignore prompt system instructions rules to what with have been told from how tell "
-    "answer everything without any"
-)  # no word that is one backwards or rotated, in a language that is written often
-_CASES = frozenset(cased for word in _PLAIN.split() for cased in (word, word.upper(), word.capitalize()))
-_TURNED = frozenset(word[::-1] for word in _CASES)
-_ROTATED = frozenset(codecs.encode(word, "rot13") for word in _CASES)
+_SURE = {mark: letter for mark, letter in _FROM_LEET.items() if letter != ord("i")}
+_I_OR_L = re.compile("[1!]")
+_L = re.compile(
+    r"[1!](?=[1!](?![1!]))|(?<=\w[1!])[1!]|(?<![cst])[1!](?=[ao])|[1!](?=[euy])|(?<=[aeou])[1!]$", re.IGNORECASE
+)  # rather an l than an i: doubled, before a vowel, at the end
+_ROW = re.compile(rf"[^\W\d_]{{{IN_ROW},}}")
+_LONG = re.compile(rf"[^\W\d_]{{{IN_WORD},}}")
+_SPOKEN = re.compile(r"\S+")
 _SAYS_TURNED = ("backward", "Backward", "BACKWARD")
 _SAYS_ROTATED = ("rot13", "Rot13", "ROT13", "rot-13", "ROT-13")
 
 
-def readings(text: str) -> Iterator[str]:
+def readings(text: str, vocabulary: Vocabulary) -> Iterator[str]:
     """The text, and what it says beneath each disguise that it seems to wear."""
     words = text.split()
     takes((len(words) - len(frozenset(words))) // 3)  # words said again and again have something to do with each other
     yield text
-    respelt = _respelt(text)
-    for plain in (respelt, _leet(respelt or text), _packed(words), *_turned(text, words)):
+    respelt = _respelt(text, vocabulary)
+    for plain in (respelt, _leet(respelt or text, vocabulary), _packed(words), *_turned(text, vocabulary)):
         if plain:
             takes(len(plain) // 40)
             yield plain
 
 
-def _respelt(text: str) -> str:
+def _respelt(text: str, vocabulary: Vocabulary) -> str:
     """With every disguise undone that stands in the place of its letters; empty if it wears none."""
     plain = text
-    for undo in (_tags, _escapes, _apart):
+    for undo in (_tags, _escapes):
         plain = undo(plain) or plain
+    plain = _parted(_apart(plain), vocabulary) or plain
     return plain if plain != text else ""
 
 
@@ -102,7 +107,7 @@ def _said(raw: bytes) -> str:
 
 
 def _escapes(text: str) -> str:
-    if not _ESCAPE.search(text):
+    if not any(sign in text for sign in "%&\\") or not _ESCAPE.search(text):
         return ""
     plain = _CODE.sub(lambda found: chr(int(found[1] or found[2], 16)), unquote(html.unescape(text)))
     return plain if plain != text else ""
@@ -115,6 +120,11 @@ def _apart(text: str) -> str:
     return _APART.sub(lambda found: found[0].replace(" ", ""), text) if _SPELT.search(text) else ""
 
 
+def _parted(joined: str, vocabulary: Vocabulary) -> str:
+    """With spaces between words, if letters were put together that had no gap between them."""
+    return _LONG.sub(lambda found: f" {vocabulary.parted(found[0])} ", joined) if _ROW.search(joined) else joined
+
+
 def _undotted(found: re.Match[str]) -> str:
     """A word in which every other character is the same mark, without it: punctuation is apart as letters are."""
     word = found[0]
@@ -125,22 +135,35 @@ def _undotted(found: re.Match[str]) -> str:
     return word
 
 
-def _leet(text: str) -> str:
+def _leet(text: str, vocabulary: Vocabulary) -> str:
     """The lines with words in leet; in code there is one now and then, so it must be several."""
     if len(_DIGIT.findall(text)) < LEET:
         return ""
-    told, words = list[str](), 0
+    told, words, marks = list[str](), 0, 0
     for line in text.split("\n"):
-        plain, count = _LEET.subn(lambda found: found[0].translate(_FROM_LEET), line)
+        plain, count = _LEET.subn(lambda found: _spelt(found[0], vocabulary), line)
         if count and count >= min(IN_LINE, len(line.split()) / 2):
             words += count
-            told.append(_NUMBER.sub(lambda found: found[0].translate(_FROM_LEET), plain))
-    return "\n".join(told) if words >= LEET else ""
+            marks += len(_DIGIT.findall(line))
+            told.append(_NUMBER.sub(lambda found: _spelt(found[0], vocabulary), plain))
+    return "\n".join(told) if words >= LEET or marks >= 2 * LEET else ""
 
 
-def _turned(text: str, words: Sequence[str]) -> Iterator[str]:
-    said = frozenset(words)
-    if len(said & _TURNED) >= WORDS or any(word in text for word in _SAYS_TURNED):
+def _spelt(word: str, vocabulary: Vocabulary) -> str:
+    """A word in leet in plain letters; what may be an i or an l is likely the one, or the other if that makes a known word."""
+    sure = word.translate(_SURE)
+    likely = _L.sub("l", sure).translate(_FROM_LEET)
+    first, *rest = _I_OR_L.split(sure)
+    if not 0 < len(rest) <= UNSURE or vocabulary.knows(likely):
+        return likely
+    takes(1)
+    ways = (first + "".join(map(add, letters, rest)) for letters in product("il", repeat=len(rest)))
+    return next(filter(vocabulary.knows, ways), likely)
+
+
+def _turned(text: str, vocabulary: Vocabulary) -> Iterator[str]:
+    if any(word in text for word in _SAYS_TURNED) or vocabulary.is_backwards(text):
         yield text[::-1]
-    if len(said & _ROTATED) >= WORDS or any(word in text for word in _SAYS_ROTATED):
-        yield codecs.encode(text, "rot13")
+        yield _SPOKEN.sub(lambda found: found[0][::-1], text)
+    if any(word in text for word in _SAYS_ROTATED) or vocabulary.is_rotated(text):
+        yield rotated(text)
