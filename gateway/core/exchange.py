@@ -220,6 +220,13 @@ class Exchange:
         """What it keeps of the answer: frames in the gate, or texts (the same ones) that a check will read whole."""
         return max(self._gate.held, self._spoken.size, self._spoken_raw.size)
 
+    def reads(self, event: Event) -> int:
+        """Bytes of an answer, more or less, that checks read as soon as this event is taken."""
+        if not self._following or not isinstance(event, (Arrived, Ended)):
+            return 0
+        came = event.size if isinstance(event, Arrived) else 0
+        return came + max([following.behind for following in self._following])
+
     def start(self) -> list[Effect]:
         """The first effects: the local checks of the question, or everything if there are none."""
         return self._look(self._layout.before) + self._advance()

@@ -53,11 +53,17 @@ class Following:
         self._follow = follow
         self._scanners: dict[str, Scanner] = {}
         self._lengths: dict[str, int] = {}
+        self._behind: dict[str, int] = {}  # characters of each channel that a later hit may still touch
         self._bases: dict[str, int] = {}  # where the text that a channel's scanner follows begins
         self._tails: dict[str, tuple[int, str]] = {}  # of a watch that rewrites: what a hit may still cover
         self._cuts: list[tuple[str, Hit, str]] = []
         self._found: set[str] = set()
         self._hit_in: dict[str, None] = {}
+
+    @property
+    def behind(self) -> int:
+        """Characters that may be read again when a channel goes on, of the channel with most of them."""
+        return max(self._behind.values(), default=0)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -129,9 +135,10 @@ class Following:
             start, tail = self._tails.get(channel, (0, ""))
             self._tails[channel] = (start, tail + piece.text)
         scan = self._moved(channel, scanner.feed(piece.text))
+        self._behind[channel] = length - scan.safe
         if not piece.closed:
             return scan
-        del self._scanners[channel]
+        del self._scanners[channel], self._behind[channel]
         return Scan([*scan.hits, *self._moved(channel, scanner.end()).hits], length)
 
     def _moved(self, channel: str, scan: Scan) -> Scan:

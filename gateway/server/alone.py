@@ -58,7 +58,7 @@ class Alone(Carrier):
         return self._arrived(call, batch) if batch else None
 
     async def _on(self, event: Event) -> None:
-        await self._reaching(self._exchange.take(event))
+        await self._reaching(await self._take(event))
 
     async def _quiet(self) -> None:
         try:

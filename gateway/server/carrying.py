@@ -51,6 +51,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
+READ_NOW = 16_384  # bytes of an answer that checks follow on the event loop; more go to a thread
 SIFTED = 8_192  # characters that a sieve may read on the event loop: tens of ms, if they were written to take long
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
@@ -168,6 +169,17 @@ class Carrier(ABC):
             self._said.clear()
             events.append(Found(first, tuple(rest)))
         return events
+
+    async def _take(self, event: Event) -> list[Effect]:
+        """What follows from an event. Where checks read much of an answer at once, they read it on a thread."""
+        if self._exchange.reads(event) <= READ_NOW:
+            return self._exchange.take(event)
+        taken = asyncio.get_running_loop().run_in_executor(None, self._exchange.take, event)
+        try:
+            return await asyncio.shield(taken)
+        except asyncio.CancelledError:
+            await asyncio.wait([taken])  # nobody else may tell the exchange anything meanwhile
+            raise
 
     async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
         """The question said otherwise; a large one on a thread."""

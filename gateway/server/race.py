@@ -59,12 +59,12 @@ class Race(Carrier):
                 event = await self._next()
             except ClientGone:
                 event = Left()
-            effects = self._taken_in(event)
+            effects = await self._taken_in(event)
 
-    def _taken_in(self, event: Event) -> list[Effect]:
+    async def _taken_in(self, event: Event) -> list[Effect]:
         if isinstance(event, Arrived):
             self._coming -= event.size
-        effects = self._exchange.take(event)
+        effects = await self._take(event)
         if not self._exchange.closed and not self._fits(self._coming):
             effects += self._exchange.take(Overfull())
         return effects

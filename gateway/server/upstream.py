@@ -332,13 +332,14 @@ class HttpUpstream:
             deltas: list[Delta] = []
             size, said = 0, False
             arrived = events.read(await _read(answer.response, answer.patience))
+            told = _read_together(reader, arrived)
+            if sum([len(event.data) for event in arrived]) > INLINE:
+                told = await asyncio.to_thread(_read_already, told)
             try:
-                for delta in _read_together(reader, arrived):
+                for delta in told:
                     deltas.append(delta)
                     said = said or bool(delta.pieces)
                     size += delta.size
-                    if reader.ended:
-                        break
                     if size > TOGETHER:
                         yield deltas
                         deltas, size = [], 0
@@ -464,9 +465,27 @@ class _Events:
 def _read_together(reader: Reader, events: list[sse.Event]) -> Iterator[Delta]:
     """What events say that came together. Raises UpstreamErrorFrame, Malformed behind what came before."""
     good = list(takewhile(_no_error, events))
-    yield from reader.events([event.data for event in good])
+    for delta in reader.events([event.data for event in good]):
+        yield delta
+        if reader.ended:
+            return
     if len(good) < len(events):
         raise UpstreamErrorFrame
+
+
+def _read_already(deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """The same, of which nothing is left to be read; what was raised is raised behind what came before it."""
+    read: list[Delta] = []
+    try:
+        read.extend(deltas)
+    except (UpstreamErrorFrame, Malformed) as error:
+        return _raising(read, error)
+    return iter(read)
+
+
+def _raising(deltas: Sequence[Delta], error: Exception) -> Iterator[Delta]:
+    yield from deltas
+    raise error
 
 
 def _no_error(event: sse.Event) -> bool:

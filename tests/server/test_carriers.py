@@ -14,15 +14,17 @@ from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
+from gateway.core.holdback import Scan
 from gateway.core.terms import Action, Call, Decision, Delta, Judgement, Lane, Outcome, Passage, Piece, Place, Side
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
+from gateway.server.carrying import READ_NOW
 from gateway.server.consult import Counsel
 from gateway.server.race import Race
 from gateway.server.record import Receipt
 from gateway.server.release import ClientGone
 from gateway.server.upstream import CUT, UpstreamError
-from tests.patience import LONG
+from tests.patience import LONG, until
 from tests.world import watch
 
 WORDS = Keywords(words=["swordfish"])
@@ -110,6 +112,44 @@ class Crowd(Check):
 
 
 judged_on = []
+
+
+class Behind(Check):
+    """Follows an answer and clears the first `clears` characters of it; it goes on when it `may`."""
+
+    use: str = "behind"
+    clears: int = 10**9
+
+    @property
+    def follows(self):
+        return True
+
+    def scanner(self, *, settled=False):
+        return self
+
+    def feed(self, text):
+        judged_on.append(threading.current_thread())
+        may_go_on.wait(LONG)
+        fed.append(text)
+        size = len("".join(fed))
+        return Scan((), min(size, self.clears))
+
+    def end(self):
+        judged_on.append(threading.current_thread())
+        return Scan((), len("".join(fed)))
+
+
+may_go_on = threading.Event()
+fed = []
+
+
+@pytest.fixture
+def followed():
+    """On which threads an answer is followed."""
+    judged_on.clear()
+    fed.clear()
+    may_go_on.set()
+    return judged_on
 
 
 def delta(text, size=1):
@@ -292,6 +332,44 @@ async def test_what_others_cannot_wait_for_is_looked_at_on_a_thread(carrier):
     first, second = judged_on
     assert first is threading.current_thread()
     assert second is not first
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize(
+    ("sizes", "clears", "elsewhere"),
+    [
+        ([9, READ_NOW, 9], 10**9, [False, False, False, False]),
+        ([9, READ_NOW + 1, 9], 10**9, [False, True, False, False]),
+        ([9, READ_NOW - 9, 9], 5, [False, False, True, True]),  # what is held back is read again, at the end too
+    ],
+)
+async def test_where_an_answer_is_followed(carrier, sizes, clears, elsewhere, followed):
+    upstream = Upstream([[delta("x" * size, size)] for size in sizes])
+    client = Client(upstream.told)
+    carrying, _ = made(carrier, upstream, client, watches=[EXACT], checks={"out": Behind(clears=clears)})
+    await carrying.run()
+    assert client.verdict.decision is Decision.RELEASED
+    assert "".join(piece.text for one in client.sent for piece in one.pieces) == "x" * sum(sizes)
+    assert [thread is not threading.main_thread() for thread in followed] == elsewhere
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_who_is_cancelled_while_much_is_read_leaves_when_that_is_read(carrier, followed):
+    may_go_on.clear()
+    upstream = Upstream([[delta("x" * READ_NOW, READ_NOW + 1)]], end=60.0)
+    client = Client(upstream.told)
+    carrying, receipt = made(carrier, upstream, client, watches=[EXACT], checks={"out": Behind()})
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(carrying.run())
+        await until(lambda: followed)
+        running.cancel()
+        await asyncio.sleep(0.05)
+        assert not running.done()
+        may_go_on.set()
+    assert running.cancelled()
+    assert receipt.decision == "left"
+    assert client.sent == []
+    assert upstream.closed.is_set()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -1,15 +1,25 @@
 """The parts of the upstream client that need no network: faults in our words, budgets, headers."""
 
+import asyncio
+import threading
+from typing import ClassVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import gateway.server.upstream
 from gateway.config.model import House, UpstreamSettings
+from gateway.core.terms import Call
 from gateway.server.lean import LeanClient
 from gateway.server.stock import StockClient
-from gateway.server.upstream import HttpUpstream, RetryBudget, refusal
+from gateway.server.upstream import INLINE, CallRecord, HttpUpstream, RetryBudget, UpstreamError, refusal
 from gateway.server.upstreams import make_upstreams
+from gateway.wire import canonical, choices
+from gateway.wire.canonical import dump
+from gateway.wire.sse import frame
+from gateway.wire.template import document_of
 
 
 def test_retries_are_a_fifth_of_the_traffic():
@@ -87,3 +97,82 @@ async def test_an_upstream_is_called_by_the_client_that_it_names(said, kind):
 def test_there_is_no_third_client():
     with pytest.raises(ValidationError, match="'lean' or 'aiohttp'"):
         UpstreamSettings(base_url="http://h/v1", client="curl")
+
+
+class Answered:
+    """A client whose one answer is these reads of an event stream."""
+
+    status = 200
+    media = "text/event-stream"
+    headers: ClassVar = {}
+
+    def __init__(self, reads):
+        self.reads = [*reads, b""]
+
+    async def send(self, request, until):
+        return self
+
+    async def read(self, until):
+        return self.reads.pop(0)
+
+    def release(self):
+        """There is no connection."""
+
+    close = release
+
+
+def chunk(text, size=0, **choice):
+    filled = {"x_padding": "p" * size} if size else {}
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None, **choice}
+    return frame(dump({"id": "c", "choices": [choice], **filled}))
+
+
+events = st.sampled_from(
+    [
+        chunk("a"),
+        chunk(" b"),
+        chunk("c", size=40),
+        chunk("", finish_reason="stop"),
+        frame(b"{}", "error"),
+        frame(b'{"error": {"message": "x"}}'),
+        frame(b"[1]"),
+        frame(b'{"choices": 1}'),
+        b": comment\n\n",
+        b"data: [DONE]\n\n",
+    ]
+)
+
+
+async def streamed(reads):
+    upstream = HttpUpstream(UpstreamSettings(base_url="http://h/v1"), Answered(reads))
+    call = Call("only", "up", "m", {}, stream=True)
+    said = []
+    try:
+        async for deltas in upstream.answer(call, {}, CallRecord("only", "up", "m")):
+            said += [(document_of(d.frame), [p.text for p in d.pieces], d.size) for d in deltas]
+    except UpstreamError as error:
+        said.append(error.fault)
+    return said
+
+
+@given(st.lists(st.lists(events, max_size=5), max_size=4))
+def test_what_is_read_on_a_thread_says_the_same(reads):
+    reads = [b"".join(read) for read in reads if read]
+    with pytest.MonkeyPatch.context() as patch:
+        here = asyncio.run(streamed(reads))
+        patch.setattr(gateway.server.upstream, "INLINE", 0)
+        assert asyncio.run(streamed(reads)) == here
+
+
+@pytest.mark.parametrize("size", [10, INLINE - 200, INLINE + 1])
+async def test_where_a_large_event_is_read(size, monkeypatch):
+    threads, parse = [], canonical.parse_answer
+
+    def noted(*args):
+        threads.append(threading.current_thread())
+        return parse(*args)
+
+    monkeypatch.setattr(choices, "parse_answer", noted)
+    said = await streamed([chunk("a", size), chunk("", finish_reason="stop") + b"data: [DONE]\n\n"])
+    assert len(said) == 2
+    assert [thread is threading.main_thread() for thread in threads] == [size <= INLINE, True]
