@@ -18,7 +18,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.server.whole import SAID, is_simple, say
+from gateway.server.whole import ANSWERED, is_simple, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
@@ -307,7 +307,7 @@ class Release:
         said = {**self._receipt.headers(), **(headers or {}), "content-type": JSON}
         compressed = 0 < self._compress_from <= len(body)
         if not compressed and is_simple(self._http):
-            self.response = SAID
+            self.response = ANSWERED
             async with Reaching(self._http, len(body)):
                 await say(self._http, status, said, body)
             return

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Said(web.StreamResponse):
+class Answered(web.StreamResponse):
     """What the server is told of an answer that is out already: there is nothing left to do, the connection stays."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Said(web.StreamResponse):
         self._keep_alive = True
 
 
-SAID = Said()
+ANSWERED = Answered()
 
 
 def is_simple(http: web.BaseRequest) -> bool:

@@ -12,7 +12,7 @@ from gateway.core.terms import Document, Spot
 from gateway.wire.fields import KEYS
 from gateway.wire.walk import SCALARS, Leaf, Steps, hidden, hides, render, says
 
-Said = tuple[str, Leaf]  # a string, and its channel
+Placed = tuple[str, Leaf]  # a string, and its channel
 
 
 def _places(base: Steps, names: str) -> dict[str, tuple[str, Steps]]:
@@ -25,11 +25,11 @@ MESSAGE = _places(("choices", "[0]", "message"), "role content refusal")
 PLAIN = SCALARS | {str}
 
 
-def strings(frame: Document) -> list[Said] | None:
+def strings(frame: Document) -> list[Placed] | None:
     """Every string of an answer of this shape that says anything, in document order; None: it has another shape."""
     if not frame.keys() <= TOP.keys():
         return None
-    found: list[Said] = []
+    found: list[Placed] = []
     for name, value in frame.items():
         if name == "choices":
             if not _add_choice(found, value):
@@ -41,7 +41,7 @@ def strings(frame: Document) -> list[Said] | None:
     return found
 
 
-def _add_choice(found: list[Said], choices: Any) -> bool:
+def _add_choice(found: list[Placed], choices: Any) -> bool:
     """Those of the only choice. False: it has another shape."""
     if len(choices) != 1 or choices[0]["index"] != 0:
         return False
@@ -62,7 +62,7 @@ def _add_choice(found: list[Said], choices: Any) -> bool:
     return True
 
 
-def _add(found: list[Said], places: dict[str, tuple[str, Steps]], name: str, value: Any, holder: Document) -> None:
+def _add(found: list[Placed], places: dict[str, tuple[str, Steps]], name: str, value: Any, holder: Document) -> None:
     if type(value) is str and says(name, value):
         channel, steps = places[name]
         found.append((channel, Leaf(steps, value, holder, name)))
@@ -92,7 +92,7 @@ def is_bare(text: str) -> bool:
 class Spots:
     """Where the strings of such an answer stand, made for who needs them: hardly anything is cut out of most answers."""
 
-    def __init__(self, said: Sequence[Said]) -> None:
+    def __init__(self, said: Sequence[Placed]) -> None:
         self._said = said
 
     def __iter__(self) -> Iterator[Spot]:
