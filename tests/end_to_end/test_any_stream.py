@@ -409,28 +409,30 @@ def windows(tmp_path_factory):
 crowds = st.lists(scripts(), min_size=1, max_size=4)
 
 
+def heard(stage, crowd):
+    """Each script with what was told of it, and by channel what was said and what went out."""
+    for script, told in played(stage, crowd):
+        in_order(script, told)
+        yield script, told, channels(meant(script).frames), channels(told.frames)
+
+
 @some
 @given(crowds)
 def test_what_is_told_was_said_or_ends_before_the_first_hit(stage, crowd):
-    for script, told in played(stage, crowd):
-        in_order(script, told)
-        frames, _ = meant(script)
-        said, emitted = channels(frames), channels(told.frames)
+    for script, told, said, emitted in heard(stage, crowd):
         hits = {channel: at for channel, text in said.items() if (at := first_hit(text)) is not None}
         for channel, text in emitted.items():
             assert said[channel].startswith(text), "a client is told what was said, from its beginning"
             assert len(text) <= hits.get(channel, len(text)), "a character of something forbidden went out"
         if decided(script, told, hits) == "released":
             for index in range(4):
-                assert of_choice(told.frames, index) == of_choice(frames, index)
+                assert of_choice(told.frames, index) == of_choice(meant(script).frames, index)
 
 
 @some
 @given(crowds)
 def test_what_is_told_is_what_was_said_with_every_hit_cut_out(cutting, crowd):
-    for script, told in played(cutting, crowd):
-        in_order(script, told)
-        said, emitted = channels(meant(script).frames), channels(told.frames)
+    for script, told, said, emitted in heard(cutting, crowd):
         wanted = {channel: NUMBER.sub("[N]", text) for channel, text in said.items()}
         for channel, text in emitted.items():
             assert wanted[channel].startswith(text)
@@ -442,9 +444,7 @@ def test_what_is_told_is_what_was_said_with_every_hit_cut_out(cutting, crowd):
 @some
 @given(crowds)
 def test_windows_say_everything_or_end_before_a_forbidden_word(windows, crowd):
-    for script, told in played(windows, crowd):
-        in_order(script, told)
-        said, emitted = channels(meant(script).frames), channels(told.frames)
+    for script, told, said, emitted in heard(windows, crowd):
         for channel, text in emitted.items():
             assert said[channel].startswith(text)
             assert "secret" not in text.lower()

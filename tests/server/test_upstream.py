@@ -14,10 +14,11 @@ from gateway.config.model import House, UpstreamSettings
 from gateway.core.terms import Call
 from gateway.server.lean import LeanClient
 from gateway.server.stock import StockClient
-from gateway.server.upstream import INLINE, CallRecord, HttpUpstream, RetryBudget, UpstreamError, refusal
+from gateway.server.upstream import ERROR_FRAME, INLINE, CallRecord, HttpUpstream, RetryBudget, UpstreamError, refusal
 from gateway.server.upstreams import make_upstreams
 from gateway.wire import canonical, choices
 from gateway.wire.canonical import dump
+from gateway.wire.endpoints import CHAT
 from gateway.wire.sse import frame
 from gateway.wire.template import document_of
 
@@ -143,9 +144,9 @@ events = st.sampled_from(
 )
 
 
-async def streamed(reads):
+async def streamed(reads, path=CHAT.path):
     upstream = HttpUpstream(UpstreamSettings(base_url="http://h/v1"), Answered(reads))
-    call = Call("only", "up", "m", {}, stream=True)
+    call = Call("only", "up", "m", {}, stream=True, path=path)
     said = []
     try:
         async for deltas in upstream.answer(call, {}, CallRecord("only", "up", "m")):
@@ -176,3 +177,21 @@ async def test_where_a_large_event_is_read(size, monkeypatch):
     said = await streamed([chunk("a", size), chunk("", finish_reason="stop") + b"data: [DONE]\n\n"])
     assert len(said) == 2
     assert [thread is threading.main_thread() for thread in threads] == [size <= INLINE, True]
+
+
+@pytest.mark.parametrize("limit", [INLINE, 0])
+@pytest.mark.parametrize("error", [frame(b"{}", "error"), frame(b'{"error": {"message": "x"}}')])
+async def test_nothing_behind_an_error_is_read(error, limit, monkeypatch):
+    monkeypatch.setattr(gateway.server.upstream, "INLINE", limit)
+    (_, texts, _), fault = await streamed([chunk("a") + error + chunk("b")])
+    assert "a" in texts
+    assert fault is ERROR_FRAME
+
+
+@pytest.mark.parametrize("limit", [INLINE, 0])
+async def test_nothing_behind_the_end_is_read(limit, monkeypatch):
+    monkeypatch.setattr(gateway.server.upstream, "INLINE", limit)
+    ended = frame(dump({"type": "response.completed", "response": {"id": "r", "output": []}}))
+    late = frame(dump({"type": "response.output_text.delta", "item_id": "i", "delta": "late"}))
+    ((document, _, _),) = await streamed([ended + late], "/responses")
+    assert document["type"] == "response.completed"

@@ -285,3 +285,10 @@ def test_bytes_that_may_go_on_as_they_came_are_those_of_their_frame(events):
             continue
         if isinstance(read, Chunk) and read.template.faithful:
             assert dump(read.document) == read.data[0]
+
+
+@pytest.mark.parametrize("rewritable", [False, True])
+def test_a_template_of_one_choice_reads_nothing_once_there_are_several(rewritable):
+    """What was said once is marked again then: a choice may overtake another, and may not overtake its check."""
+    alone = [dump(chunk("a", id=f"c{number // 2}")) for number in range(8)]  # in the end none is looked for any more
+    both([*alone, dump(chunk("b", index=1, id="c3")), dump(chunk("c", id="c3"))], rewritable=rewritable)
