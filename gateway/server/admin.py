@@ -58,9 +58,15 @@ def _refused(status: int, message: str, code: str) -> web.Response:
 
 
 async def watch_loop(gateway: Gateway) -> None:
-    """How late a callback comes that should come now: what anything on the loop costs everybody else."""
+    """How late a callback comes that should come now: what anything on the loop costs everybody else.
+
+    While nobody asks, nothing is looked at: a gateway that idles sleeps.
+    """
     loop = asyncio.get_running_loop()
     while True:
+        await gateway.stirred.wait()
+        if not gateway.in_flight:
+            gateway.stirred.clear()
         due = loop.time() + EVERY
         await asyncio.sleep(EVERY)
         gateway.metrics.lag.observe(max(0.0, loop.time() - due))

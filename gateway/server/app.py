@@ -62,6 +62,7 @@ class Gateway:
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
     in_flight: int = 0
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)  # a request has come since somebody last cleared it
     refused: tuple[str, ...] = ()  # why the newest policies did not take effect
     keeper: Keeper | None = None  # gets receipts into their store
 
@@ -109,6 +110,7 @@ class Gateway:
             return self.health(http)
         receipt = self._books.open(self.ceiling.account(), self._cors.headers(http.headers))
         self.in_flight += 1
+        self.stirred.set()
         try:
             return await self._end(http, await self._serve(http, receipt), receipt)
         except BadRequest as error:

@@ -6,7 +6,11 @@ A request plans once, so it sees one version from start to end.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +45,27 @@ class Watched:
     def _look(self) -> Seen:
         found: list[tuple[str, int, int]] = []
         for path in self._paths:
-            files = sorted(path.rglob("*"))[:MOST_FILES] if path.is_dir() else [path]
-            for file in files:
+            for name, stat in _files(path)[:MOST_FILES]:
                 try:
-                    told = file.stat()
+                    told = stat()
                 except OSError:
-                    found.append((str(file), 0, 0))
+                    found.append((name, 0, 0))
                 else:
-                    found.append((str(file), told.st_mtime_ns, told.st_size))
+                    found.append((name, told.st_mtime_ns, told.st_size))
         return tuple(found)
+
+
+def _files(path: Path) -> list[tuple[str, Callable[[], os.stat_result]]]:
+    """A file, or a folder and everything below it, always in the same order; as plainly as can be, for each second."""
+    found = {str(path): path.stat}
+    folders = [str(path)]
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as inside:
+            for one in inside:
+                found[one.path] = one.stat
+                if one.is_dir(follow_symlinks=False):
+                    folders.append(one.path)
+    return sorted(found.items())
 
 
 class Reloader:
@@ -59,23 +75,29 @@ class Reloader:
         """`load` raises FileError for what cannot take effect; `files` were watched before they were read."""
         self._load = load
         self._files = files
-        self._asked = asyncio.Event()
+        self._stirred = threading.Event()  # somebody asked, or it is over
 
     def ask(self) -> None:
         """SIGHUP."""
-        self._asked.set()
+        self._stirred.set()
 
     async def run(self, gateway: Gateway) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(EVERY):
-                    await self._asked.wait()
-            except TimeoutError:
-                pass
-            changed = await asyncio.to_thread(self._files.changed)
-            if self._asked.is_set() or changed:
-                self._asked.clear()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
+        try:
+            while True:
+                await asyncio.get_running_loop().run_in_executor(thread, self._until_due)
+                self._stirred.clear()
                 await self._reload(gateway)
+        finally:
+            self._stirred.set()
+            thread.shutdown(wait=False)
+
+    def _until_due(self) -> None:
+        """Looks from a thread of its own, so that a gateway that idles sleeps on."""
+        while True:
+            asked = self._stirred.wait(EVERY)
+            if self._files.changed() or asked:
+                return
 
     async def _reload(self, gateway: Gateway) -> None:
         try:

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import threading
 
 from gateway.config.model import House
 from gateway.policy.model import PolicySet
+from gateway.server import reload
 from gateway.server.app import Gateway
 from gateway.server.reload import Reloader, Watched
 from gateway.settings import Settings
@@ -38,3 +40,17 @@ def test_what_counts_as_a_change(tmp_path):
     assert files.changed()
     file.unlink()
     assert [files.changed(), files.changed()] == [True, False]
+
+
+async def test_who_asks_is_not_kept_waiting_and_the_thread_that_looks_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(reload, "EVERY", 3600.0)
+    loaded = []
+    gateway = Gateway(Settings(), HOUSE, PolicySet(()), {}, keep=lambda _: None)
+    reloader = Reloader(lambda: loaded.append(1) or PolicySet(()), Watched((tmp_path,)))
+    running = asyncio.create_task(reloader.run(gateway))
+    for times in (1, 2):
+        reloader.ask()
+        await until(lambda times=times: len(loaded) == times)
+    running.cancel()
+    await asyncio.wait({running})
+    await until(lambda: not any(thread.name.startswith("reload") for thread in threading.enumerate()))
