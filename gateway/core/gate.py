@@ -19,6 +19,7 @@ from gateway.core.terms import Delta, Lane, Place, Watch
 
 Extent = Mapping[str, int]  # channel -> characters from its beginning
 Marks = tuple[tuple[str, int, Watch], ...]  # what must be cleared first: channel, characters, by whom
+NOBODY: frozenset[str] = frozenset()
 SILENT = 64  # cleared frames without words that wait for the first words
 
 
@@ -36,9 +37,9 @@ class Gate:
         self._watches = tuple(watch for watch in watches if watch.holds)
         self._watching: dict[Place, tuple[Watch, ...]] = {}
         self._cleared: dict[str, dict[str, int]] = {watch.key: {} for watch in self._watches}
-        self._excused: set[str] = set()
+        self._excused = NOBODY
         self._length: dict[str, int] = {}
-        self._held: dict[str | None, deque[Held]] = {}
+        self._held: dict[str | None, deque[Held]] = {}  # by group; none is empty
         self._numbers = itertools.count()
         self._open = False
         self._begun = False
@@ -94,7 +95,7 @@ class Gate:
 
     def excuse(self, watch: Watch) -> None:
         """The watch failed and may fail open: nothing waits for it any more."""
-        self._excused.add(watch.key)
+        self._excused |= {watch.key}
 
     def release(self, *, complete: bool) -> list[Delta]:
         """Take out what may go.
@@ -111,7 +112,7 @@ class Gate:
             if one.speaks or self._begun or complete or not self._watches or len(going) > SILENT:
                 lasting = len(going)
         for one in reversed(going[lasting:]):
-            self._held[one.delta.group].appendleft(one)
+            self._held.setdefault(one.delta.group, deque()).appendleft(one)
         for one in going[:lasting]:
             self.held -= one.delta.size
         self.held_frames -= lasting
@@ -120,15 +121,12 @@ class Gate:
 
     def _next(self) -> Held | None:
         """Take the oldest frame that is cleared and need not wait for an older one."""
-        if len(self._held) == 1:  # there is no order to keep with others
-            (only,) = self._held.values()
-            return only.popleft() if only and self._may_go(only) else None
-        queues = [queue for queue in self._held.values() if queue]
-        if not queues:
+        if not self._held:
             return None
-        if len(queues) == 1:
-            return queues[0].popleft() if self._may_go(queues[0]) else None
-        heads = [queue[0] for queue in queues]
+        if len(self._held) == 1:  # there is no order to keep with others
+            ((group, only),) = self._held.items()
+            return self._taken(group) if self._may_go(only) else None
+        heads = [queue[0] for queue in self._held.values()]
         oldest = min(head.number for head in heads)
         barrier = self._held.get(None)
         limit = barrier[0].number if barrier else math.inf  # what keeps its order with all
@@ -137,7 +135,15 @@ class Gate:
             may = head.number == oldest if head.delta.group is None else head.number < limit
             if may and (found is None or head.number < found.number) and self._may_go(self._held[head.delta.group]):
                 found = head
-        return None if found is None else self._held[found.delta.group].popleft()
+        return None if found is None else self._taken(found.delta.group)
+
+    def _taken(self, group: str | None) -> Held:
+        """The first of a queue; one that is empty is not kept."""
+        queue = self._held[group]
+        first = queue.popleft()
+        if not queue:
+            del self._held[group]
+        return first
 
     def _may_go(self, queue: deque[Held]) -> bool:
         """Whether the first of a queue is clear; of several that came as one, those that are go without the others."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from aiohttp import web
@@ -54,35 +54,35 @@ class Answering:
         self._mask_key = mask_key
         self._paces: dict[str, Pace] = {}
 
-    async def answer(
+    def answer(
         self, http: web.BaseRequest, endpoint: Endpoint, request: Request, policies: PolicySet, receipt: Receipt
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         """Ask the model that the request names, or the several behind a virtual one. Raises BadRequest."""
         if not self.may(receipt)(request.model):
             raise _no_model(request.model)
         if (fan := self._house.fans.get(request.model)) is not None:
-            return await self._fan_out(http, endpoint, request, fan, policies=policies, receipt=receipt)
+            return self._fan_out(http, endpoint, request, fan, policies=policies, receipt=receipt)
         route = self._house.route(request.model)
         if route is None:
             raise _no_model(request.model)
         names = (request.model, route.model)
         planned = plan(policies, models=names, endpoint=request.endpoint, key=receipt.key).bound(request)
-        return await self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
+        return self._exchange(http, endpoint, request, route=route, planned=planned, receipt=receipt)
 
-    async def listing(
+    def listing(
         self, http: web.BaseRequest, endpoint: Listed, upstream: str, policies: PolicySet, receipt: Receipt
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         """The models of an upstream, read like any other answer."""
         planned = plan(policies, models=("",), endpoint=MODELS.name, key=receipt.key)
         route = Route(upstream, "")
-        return await self._exchange(http, endpoint, endpoint.ask(), route=route, planned=planned, receipt=receipt)
+        return self._exchange(http, endpoint, endpoint.ask(), route=route, planned=planned, receipt=receipt)
 
     def may(self, receipt: Receipt) -> Callable[[str], bool]:
         """Which models the client's key is for; without keys everybody may ask every model."""
         key = next((key for key in self._house.keys if key.name == receipt.key), None)
         return key.may_ask if key is not None else lambda _model: True
 
-    async def _fan_out(
+    def _fan_out(
         self,
         http: web.BaseRequest,
         endpoint: Endpoint,
@@ -91,7 +91,7 @@ class Answering:
         *,
         policies: PolicySet,
         receipt: Receipt,
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         """A virtual model: every policy that binds it or one of the models that it asks binds the request."""
         _refuse_for_fan(endpoint, request)
         routes = [
@@ -116,7 +116,7 @@ class Answering:
             pace=self._paces.setdefault(request.model, Pace()),
             max_held=self._settings.max_held,
         )
-        return await self._exchange(
+        return self._exchange(
             http,
             endpoint,
             request,
@@ -129,7 +129,7 @@ class Answering:
             comment_after=fan.strategy.keepalive if request.stream else 0.0,
         )
 
-    async def _exchange(
+    def _exchange(
         self,
         http: web.BaseRequest,
         endpoint: Endpoint,
@@ -142,7 +142,7 @@ class Answering:
         layout: Layout | None = None,
         within: float | None = None,
         comment_after: float = 0.0,
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         receipt.policies = planned.policies
         call = _call(endpoint, request, route, planned)
         masks = Masks(self._mask_key, *_scope(http, request)) if planned.rewrites else None
@@ -169,10 +169,7 @@ class Answering:
             keepalive=self._settings.keepalive,
             reword=reword,
         )
-        await carrying.run()
-        if release.response is None:  # the client left before anything could be said
-            raise asyncio.CancelledError
-        return release.response
+        return _answered(carrying, release)
 
     def _carrier(self, http: web.BaseRequest, planned: Plan, *, alone: bool) -> Callable[..., Carrier]:
         """Who carries an exchange of this plan: whatever is the same for a request's own and for its candidates'."""
@@ -184,6 +181,13 @@ class Answering:
             afterwards=self._afterwards,
             sieve=planned.sieve,
         )
+
+
+async def _answered(carrying: Carrier, release: Release) -> web.StreamResponse:
+    await carrying.run()
+    if release.response is None:  # the client left before anything could be said
+        raise asyncio.CancelledError
+    return release.response
 
 
 def _no_model(model: str) -> BadRequest:

@@ -112,7 +112,7 @@ class Gateway:
         self.in_flight += 1
         self.stirred.set()
         try:
-            return await self._end(http, await self._serve(http, receipt), receipt)
+            return await self._end(http, await self._served(http, receipt), receipt)
         except BadRequest as error:
             receipt.decision, receipt.status, receipt.why = "refused", error.status, error.code or "bad_request"
             return await self._end(http, _refusal(error, receipt), receipt)
@@ -158,7 +158,8 @@ class Gateway:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body
 
-    async def _serve(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+    def _served(self, http: web.BaseRequest, receipt: Receipt) -> Awaitable[web.StreamResponse]:
+        """The answer of whoever serves this path. Raises BadRequest."""
         if self.draining:
             raise BadRequest(
                 "The gateway is shutting down.",
@@ -173,8 +174,7 @@ class Gateway:
             )
         path = _plain_path(http.rel_url.raw_path)
         if http.method == "OPTIONS" and receipt.cors:
-            receipt.decision, receipt.status = "released", 204
-            return web.Response(status=204, headers={**receipt.headers(), **PREFLIGHT})
+            return self._preflight(receipt)
         if self.house.keys:
             self._admit(http, receipt)
         handler = self._routes.get((http.method, path))
@@ -182,7 +182,11 @@ class Gateway:
             handler = self._models
         if handler is None:
             raise self._unserved(http.method, path)
-        return await handler(http, receipt)
+        return handler(http, receipt)
+
+    async def _preflight(self, receipt: Receipt) -> web.StreamResponse:
+        receipt.decision, receipt.status = "released", 204
+        return web.Response(status=204, headers={**receipt.headers(), **PREFLIGHT})
 
     def _admit(self, http: web.BaseRequest, receipt: Receipt) -> None:
         """Whose key came with the request. Raises BadRequest."""
@@ -228,8 +232,8 @@ class Gateway:
         return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 
     async def _answer(self, endpoint: Endpoint, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
-        body = await self._body(http, endpoint.media, receipt)
-        request = await _read(endpoint, body, http.headers.get("Content-Type", JSON))
+        media = http.headers.get("Content-Type", JSON)
+        request = await _read(endpoint, await self._body(http, endpoint.media, receipt), media)
         receipt.endpoint, receipt.model, receipt.stream = request.endpoint, request.model, request.stream
         if receipt.texts is not None:
             receipt.texts.asked(request)

@@ -28,7 +28,6 @@ class Connection(asyncio.Protocol):
         self._resting = resting
         self._gone = gone
         self._transport: asyncio.Transport | None = None
-        self._arrivals = select.poll()  # sees what the loop has not got round to yet
         self._paused = False
         self._lost: CallLost | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -46,7 +45,11 @@ class Connection(asyncio.Protocol):
     @property
     def quiet(self) -> bool:
         """It is open, and nothing has come while it rested: not its end, not what nobody asked for."""
-        return self._transport is not None and not self._arrivals.poll(0)
+        if self._transport is None:
+            return False
+        arrivals = select.poll()  # sees what the loop has not got round to yet
+        arrivals.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not arrivals.poll(0)
 
     @property
     def begun(self) -> bool:
@@ -168,7 +171,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._arrivals.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:

@@ -10,7 +10,8 @@ import asyncio
 import functools
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import aiohappyeyeballs
 
@@ -38,9 +39,9 @@ class LeanAnswer:
     def media(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def read(self, until: float) -> bytes:
+    def read(self, until: float) -> Coroutine[Any, Any, bytes]:
         assert self._connection is not None
-        return await self._connection.read(until)
+        return self._connection.read(until)
 
     def release(self) -> None:
         connection, self._connection = self._connection, None

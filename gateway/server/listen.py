@@ -67,6 +67,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._keepalive_handle is not None:  # before the first request there is no other to wait for
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:

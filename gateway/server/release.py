@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_exceptions import ClientConnectionResetError
 
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.server.whole import ANSWERED, is_simple, say
+from gateway.server.whole import ANSWERED, begin, is_simple, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
@@ -108,11 +109,11 @@ class Release:
         self._plain: Document | None = None
         self._compress_from = compress_from  # bytes; 0: never
         self._media = STREAM
-        self._first: Document | Chunk = {}  # events that the client has
-        self._last: Document | Chunk = {}
+        self._first: Document = {}  # events that the client has, where they are needed for an error
+        self._last: Document = {}
         self._template: Template | None = None  # of the chunk before
         self._as_it_came = False
-        self._stream: web.StreamResponse | None = None
+        self._stream: AbstractStreamWriter | web.StreamResponse | None = None
         self._refusing = False  # the receipt cannot be kept, so no answer is given
         self.response: web.StreamResponse | None = None  # what the handler returns
 
@@ -139,7 +140,7 @@ class Release:
             return
         if isinstance(frame, Chunk):
             if self._goes_on(frame.template):
-                self._told(frame, sse.frames(frame.data))
+                self._batch.append(sse.frames(frame.data))
                 return
             for one in frame.singles():
                 self._send(one.document)
@@ -149,13 +150,12 @@ class Release:
     def _send(self, frame: Document) -> None:
         """One event, as the client asked for it."""
         shown = self._endpoint.for_client(self._request, frame)
-        if shown is not None:
-            self._told(shown, self._endpoint.frame(shown))
-
-    def _told(self, frame: Document | Chunk, data: bytes) -> None:
-        self._first = self._first or frame
-        self._last = frame
-        self._batch.append(data)
+        if shown is None:
+            return
+        if self._endpoint.fails_by_events:
+            self._first = self._first or shown
+            self._last = shown
+        self._batch.append(self._endpoint.frame(shown))
 
     def _goes_on(self, template: Template) -> bool:
         """Whether chunks of this template go to the client as they came."""
@@ -294,8 +294,7 @@ class Release:
             cut(self._http)
             return
         await self._may_end()  # it ends with an error in any case
-        first, last = document_of(self._first), document_of(self._last)
-        await self._write(self._endpoint.failed(error, first, last, self._request))
+        await self._write(self._endpoint.failed(error, self._first, self._last, self._request))
         await self._end()
 
     async def _whole(self, status: int, body: bytes, headers: Any = None) -> None:
@@ -320,11 +319,16 @@ class Release:
             await response.prepare(self._http)
             await response.write_eof()
 
-    async def _begin(self) -> web.StreamResponse:
+    async def _begin(self) -> AbstractStreamWriter | web.StreamResponse:
         self._receipt.status = 200
         self._receipt.first_byte = time.monotonic()
         told = {**self._receipt.headers(), **self._receipt.upstream_headers(), **STREAM_HEADERS}
-        stream = web.StreamResponse(headers={**told, "content-type": self._media})
+        told["content-type"] = self._media
+        if is_simple(self._http):
+            await begin(self._http, told)
+            self.response, self._stream = ANSWERED, self._http.writer
+            return self._stream
+        stream = web.StreamResponse(headers=told)
         await stream.prepare(self._http)
         self._stream = self.response = stream
         return stream

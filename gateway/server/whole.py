@@ -1,4 +1,4 @@
-"""A whole answer in one write, without what the server works out for answers of every kind."""
+"""A whole answer in one write, or the head of a stream, without what the server works out for answers of every kind."""
 
 from __future__ import annotations
 
@@ -31,8 +31,17 @@ def is_simple(http: web.BaseRequest) -> bool:
 
 async def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type."""
+    await _head(http, status, {**headers, "content-length": str(len(body))})
+    await http.writer.write_eof(body)
+
+
+async def begin(http: web.BaseRequest, headers: Mapping[str, str]) -> None:
+    """Begin a stream with status 200, as `say`; the head goes with the first bytes that are written to `http.writer`."""
+    http.writer.enable_chunking()
+    await _head(http, 200, {**headers, "transfer-encoding": "chunked"})
+
+
+async def _head(http: web.BaseRequest, status: int, headers: Mapping[str, str]) -> None:
     head = CIMultiDict(headers)
-    head["content-length"] = str(len(body))
     head["date"] = rfc822_formatted_time()
     await http.writer.write_headers(f"HTTP/1.1 {status} {REASONS.get(status, '')}", head)
-    await http.writer.write_eof(body)

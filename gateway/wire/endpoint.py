@@ -38,6 +38,7 @@ class Endpoint:
     needs_model: ClassVar[bool] = True
     done: ClassVar[bytes] = sse.DONE  # how an event stream ends
     refuses_in_mid_stream: ClassVar[bool] = True  # a refusal can follow what has been said
+    fails_by_events: ClassVar[bool] = False  # what `failed` says hangs on events that the client has
     max_answer: ClassVar[int] = 10 * MiB  # bytes of a plain answer
     max_values: ClassVar[int] = canonical.MAX_VALUES  # of a plain answer
     max_event: ClassVar[int] = MiB  # bytes of one event
@@ -140,7 +141,7 @@ class Endpoint:
         return sse.frame(canonical.dump(document))
 
     def failed(self, error: Document, first: Document, last: Document, request: Request) -> bytes:
-        """How a stream under way tells an error; `first` and `last` are events that the client has."""
+        """How a stream under way tells an error; `first` and `last`: events that the client has, if it `fails_by_events`."""
         return sse.frame(canonical.dump(error)) + sse.DONE
 
     def refused(

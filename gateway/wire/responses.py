@@ -178,6 +178,7 @@ class Responses(Events):
     needs_model = False  # a stored prompt may name it
     done = b""  # a terminal event ends the stream
     refuses_in_mid_stream = False  # its events would begin a second response
+    fails_by_events = True
     max_event = 10 * 1024**2  # the last event holds everything
 
     def check(self, document: Document) -> None:
