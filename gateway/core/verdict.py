@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gateway.core.terms import Action, Finding
+from gateway.core.terms import Action, Finding, Outcome
 
 
 def strongest(findings: Iterable[Finding]) -> Action:
     """The action that all findings together ask for."""
-    return max([finding.action for finding in findings], default=Action.PASS)
+    found = [finding.action for finding in findings if finding.outcome is not Outcome.CLEAR]
+    return max(found, default=Action.PASS)
 
 
 def as_enforced(finding: Finding) -> Action:

@@ -72,7 +72,7 @@ class Books:
         self._price(receipt)
         self._metrics.count(receipt)
         self._told(receipt)
-        if self._keeper is not None and receipt.told != receipt.gist:
+        if self._keeper is not None and not receipt.kept:
             self._keeper.keep(receipt.kept_lines(receipt.lines()))
 
     def _price(self, receipt: Receipt) -> None:

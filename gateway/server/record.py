@@ -37,6 +37,7 @@ _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-
 
 ACTIONS = tuple(action.name.lower() for action in Action)  # in the order of the lattice
 _RELEASED = frozenset({"", str(Decision.RELEASED), str(Decision.MASKED)})
+_SHORT = {outcome: outcome.replace(" ", "-") for outcome in Outcome}
 
 
 class Ids:
@@ -86,12 +87,22 @@ class Look:
         self.spent = Spent()
         return self.spent
 
+    @property
+    def verdict(self) -> str:
+        if self.finding is not None:
+            return self.finding.outcome
+        return "dropped" if self.dropped else "unfinished"
+
+    @property
+    def failed(self) -> bool:
+        return self.finding is not None and self.finding.outcome is Outcome.FAILED
+
     def line(self, since: float) -> dict[str, Any]:
         found = self.finding
         said: dict[str, Any] = {
             "check": self.watch.name,
             "side": str(self.watch.side),
-            "verdict": str(found.outcome) if found else ("dropped" if self.dropped else "unfinished"),
+            "verdict": str(self.verdict),
             "start_ms": _ms(self.started - since),
             "read": [*_parts(self.paths)],
         }
@@ -107,7 +118,7 @@ class Look:
             return said
         if found.outcome is Outcome.FAILED:
             said |= {"why": found.note, "fails_open": self.watch.fails_open}
-        if found.judgement is not None:
+        if found.judgement is not None and found.judgement is not NOTHING:
             said |= _judged(found)
         return said
 
@@ -217,6 +228,11 @@ class Receipt:
         unfinished = sum(look.finding is None for look in self.looks)
         return self.decision, self.status, self.why, len(self.looks), unfinished
 
+    @property
+    def kept(self) -> bool:
+        """Whether it was kept already, as it is now."""
+        return self.told is not None and self.told == self.gist
+
     def settle(self) -> None:
         """The answer is over; write the receipt unless a late look is still out."""
         if self.ended is None:
@@ -231,7 +247,6 @@ class Receipt:
 
     def lines(self) -> dict[str, Any]:
         """The receipt as it is written: JSON values only, milliseconds, no text of the exchange."""
-        open_paths = [look.watch.key for look in self.looks if _passed_open(look)]
         said: dict[str, Any] = {
             "time": self.time,
             "id": self.id,
@@ -240,7 +255,7 @@ class Receipt:
             "stream": self.stream,
             "policies": list(self.policies),
             "decision": self.decision,
-            "action": ACTIONS[strongest([look.finding for look in self.looks if look.finding])],
+            "action": ACTIONS[strongest([look.finding for look in self.looks if look.finding is not None])],
             "status": self.status,
             "ms": _ms((self.ended or time.monotonic()) - self.started),
             "hidden_ms": _ms(self.hidden()),
@@ -257,7 +272,7 @@ class Receipt:
             said["fanout"] = self.fanout
         if self.first_byte is not None:
             said["first_byte_ms"] = _ms(self.first_byte - self.started)
-        if open_paths:
+        if open_paths := [look.watch.key for look in self.looks if look.watch.fails_open and look.failed]:
             said["failed_open"] = open_paths
         if self.unknown:
             said["unknown_placeholders"] = self.unknown
@@ -269,7 +284,7 @@ class Receipt:
 
     def kept_lines(self, lines: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is kept: with the texts, where they are kept. `again`: in the place of one kept before."""
-        if self.told is not None and self.told != self.gist:
+        if self.told is not None and not self.kept:
             lines = {**lines, "again": True}
         if self.texts is None:
             return lines
@@ -330,7 +345,7 @@ class Receipt:
             for look in self.looks
             if look.started < last and (look.ended is None or first < look.ended) and look.watch.gates
         ]
-        return _together(_merged(beside), calls)
+        return _together(_merged(beside), calls) if beside else 0.0
 
     def headers(self) -> dict[str, str]:
         """What a client may know of this request; never text, never an upstream's address."""
@@ -346,9 +361,9 @@ class Receipt:
             said["x-outrider-policy"] = ", ".join(self.policies)
         looks = self._seen()
         if looks:
-            said["x-outrider-checks"] = ", ".join(_short(look) for look in looks)
+            said["x-outrider-checks"] = ", ".join([_short(look) for look in looks])
         if looks or self.calls:
-            said["server-timing"] = self._server_timing()
+            said["server-timing"] = self._server_timing(looks)
         return said
 
     def _seen(self) -> list[Look]:
@@ -359,9 +374,9 @@ class Receipt:
         """What the upstream's own headers told; only beside its released answer, which they were cleared with."""
         return self.calls[-1].headers if self.calls and not self.fanout and self.decision in _RELEASED else {}
 
-    def _server_timing(self) -> str:
+    def _server_timing(self, looks: Sequence[Look]) -> str:
         now = time.monotonic()
-        checks = _merged([(look.started, look.ended or now) for look in self._seen()])
+        checks = _merged([(look.started, look.ended or now) for look in looks])
         calls = self._calls_ran(now)
         hidden = _ms(self._hidden(calls))
         return f"checks;dur={_ms(_length(checks))}, upstream;dur={_ms(_length(calls))}, hidden;dur={hidden}"
@@ -397,13 +412,8 @@ def write_receipt(receipt: Receipt) -> None:
         log.info("receipt", **receipt.lines())
 
 
-def _passed_open(look: Look) -> bool:
-    found = look.finding
-    return found is not None and found.outcome is Outcome.FAILED and look.watch.fails_open
-
-
 def _short(look: Look) -> str:
-    said = str(look.finding.outcome).replace(" ", "-") if look.finding else ("dropped" if look.dropped else "running")
+    said = _SHORT[look.finding.outcome] if look.finding else ("dropped" if look.dropped else "running")
     side = "" if look.watch.side is Side.INPUT else "/output"
     of = f"@{look.of}" if look.of else ""
     return f"{look.watch.name}{side}{of}={said}"

@@ -84,15 +84,18 @@ class Store(Protocol):
 
 def entry(receipt: dict[str, Any]) -> Entry:
     """A receipt as it goes into a store. What is not JSON (half a surrogate pair) is escaped, never lost."""
-    name, endpoint, model, decision = (
-        searchable(str(receipt.get(field, ""))) for field in ("id", "endpoint", "model", "decision")
-    )
+    said = [str(receipt.get(field, "")) for field in ("id", "endpoint", "model", "decision")]
+    name, endpoint, model, decision = said if _is_plain("".join(said)) else map(searchable, said)
     return Entry(moment(receipt), name, endpoint, model, decision, dumped(receipt))
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and text.isascii()
 
 
 def searchable(text: str) -> str:
     """A text that every engine takes: a client chooses a model's name, and one that cannot be kept would stop them all."""
-    if text.isprintable() and text.isascii():
+    if _is_plain(text):
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
 
