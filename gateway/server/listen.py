@@ -45,7 +45,7 @@ def is_whole(data: bytes) -> bool:
     head = data[:end].lower()
     if end < 0 or not head.startswith(b"post /") or head.count(b"content-length") != 1:
         return False
-    if b" http/1.1\r\n" not in head or any(word in head for word in SPECIAL):
+    if b" http/1.1\r\n" not in head or any(map(head.__contains__, SPECIAL)):
         return False
     _, found, rest = head.partition(b"\r\ncontent-length:")
     length = rest.partition(b"\r\n")[0].strip()
@@ -73,6 +73,9 @@ class Connection(RequestHandler):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
+        if not data:  # what has come before is to be read on; nothing new has come
+            super().data_received(data)
+            return
         heads = self._request_count
         self._between = self._between and is_whole(data)
         if self._between and self._idle and self._send_away():
