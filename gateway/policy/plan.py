@@ -72,9 +72,13 @@ class Plan:
 
     def bound(self, request: Request) -> Plan:
         """The plan for this very request: some checks read it."""
-        found = {name: check.bound(request) for name, check in self.checks.items()}
-        same = all(found[name] is check for name, check in self.checks.items())
-        return self if same else replace(self, checks=found)
+        found = {name: bound for name, check in self._readers.items() if (bound := check.bound(request)) is not check}
+        return replace(self, checks={**self.checks, **found}) if found else self
+
+    @cached_property
+    def _readers(self) -> Mapping[str, Check]:
+        """The checks of a kind that may read a request."""
+        return {name: check for name, check in self.checks.items() if type(check).bound is not Check.bound}
 
     @cached_property
     def layouts(self) -> Mapping[bool, Layout]:

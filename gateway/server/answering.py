@@ -48,6 +48,7 @@ class Answering:
     ) -> None:
         self._settings = settings
         self._house = house
+        self._keys = {key.name: key for key in house.keys}
         self._upstreams = upstreams
         self._afterwards = afterwards
         self._counsel = counsel
@@ -79,8 +80,7 @@ class Answering:
 
     def may(self, receipt: Receipt) -> Callable[[str], bool]:
         """Which models the client's key is for; without keys everybody may ask every model."""
-        key = next((key for key in self._house.keys if key.name == receipt.key), None)
-        return key.may_ask if key is not None else lambda _model: True
+        return _every if receipt.key is None else self._keys[receipt.key].may_ask
 
     def _fan_out(
         self,
@@ -188,6 +188,10 @@ async def _answered(carrying: Carrier, release: Release) -> web.StreamResponse:
     if release.response is None:  # the client left before anything could be said
         raise asyncio.CancelledError
     return release.response
+
+
+def _every(_model: str) -> bool:
+    return True
 
 
 def _no_model(model: str) -> BadRequest:

@@ -73,8 +73,8 @@ class Gateway:
         routes["GET", MODELS.path] = self._models
         routes["POST", WEBHOOK] = self._webhook
         routes["POST", CONTENTS] = self._contents
-        self._routes = routes
         self._paths = {path for _, path in routes}
+        self._routes = routes | {(method, f"/v1{path}"): handler for (method, path), handler in routes.items()}
         secret = self.settings.mask_key
         self._mask_key = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
         self._targets = Targets(self.house, self.upstreams)
@@ -172,21 +172,25 @@ class Gateway:
             raise BadRequest(
                 NOT_KEPT.message, status=503, code=NOT_KEPT.code, kind=NOT_KEPT.kind, headers=NOT_KEPT.headers
             )
-        path = _plain_path(http.rel_url.raw_path)
         if http.method == "OPTIONS" and receipt.cors:
             return self._preflight(receipt)
         if self.house.keys:
             self._admit(http, receipt)
-        handler = self._routes.get((http.method, path))
-        if handler is None and http.method == "GET" and path.startswith(f"{MODELS.path}/"):
-            handler = self._models
-        if handler is None:
-            raise self._unserved(http.method, path)
+        handler = self._routes.get((http.method, http.rel_url.raw_path)) or self._handler(http)
         return handler(http, receipt)
 
     async def _preflight(self, receipt: Receipt) -> web.StreamResponse:
         receipt.decision, receipt.status = "released", 204
         return web.Response(status=204, headers={**receipt.headers(), **PREFLIGHT})
+
+    def _handler(self, http: web.BaseRequest) -> Handler:
+        """What serves a path that is not spelt as usual. Raises BadRequest."""
+        path = _plain_path(http.rel_url.raw_path)
+        if path in self._paths and (handler := self._routes.get((http.method, path))) is not None:
+            return handler
+        if http.method == "GET" and path.startswith(f"{MODELS.path}/"):
+            return self._models
+        raise self._unserved(http.method, path)
 
     def _admit(self, http: web.BaseRequest, receipt: Receipt) -> None:
         """Whose key came with the request. Raises BadRequest."""

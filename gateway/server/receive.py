@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from gateway.wire.endpoint import JSON
 from gateway.wire.errors import BadRequest
 
 
@@ -15,7 +16,7 @@ async def read_body(
 ) -> bytes:
     """The whole body, at most `max_body` bytes, at most `within` seconds from now; `grown` is told how much is there."""
     _check_head(http, media, max_body)
-    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+    if (expected := http.headers.get("Expect")) and expected.lower() == "100-continue" and http.transport is not None:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if http.content.is_eof():  # it came with its head
         body = http.content.read_nowait()
@@ -43,19 +44,24 @@ def _check_head(http: web.BaseRequest, media: Collection[str], max_body: int) ->
     framing = http.headers.getall("Transfer-Encoding", [])
     if http.version not in {HttpVersion10, HttpVersion11} or framing not in ([], ["chunked"]):
         raise BadRequest("The request's framing is not supported.", code="bad_http", headers={"connection": "close"})
-    kind, _, rest = http.headers.get("Content-Type", "application/json").partition(";")
+    if (said := http.headers.get("Content-Type", JSON)) not in media:  # nearly everybody says it just so
+        _check_media(said, media)
+    if (coding := http.headers.get("Content-Encoding")) is not None and coding.strip().lower() != "identity":
+        raise BadRequest(
+            "A compressed body is not accepted; send it as it is.", status=415, code="unsupported_media_type"
+        )
+    if (length := http.content_length) is not None and length > max_body:
+        raise too_large(max_body)
+
+
+def _check_media(said: str, media: Collection[str]) -> None:
+    kind, _, rest = said.partition(";")
     if kind.strip().lower() not in media:
         wanted = " or ".join(f"'content-type: {one}'" for one in sorted(media))
         raise BadRequest(f"Send the body as {wanted}.", status=415, code="unsupported_media_type")
     charset = rest.strip().lower().replace('"', "")
-    if kind.strip().lower() == "application/json" and charset not in {"", "charset=utf-8", "charset=utf8"}:
+    if kind.strip().lower() == JSON and charset not in {"", "charset=utf-8", "charset=utf8"}:
         raise BadRequest("Only UTF-8 is accepted.", status=415, code="unsupported_media_type")
-    if http.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise BadRequest(
-            "A compressed body is not accepted; send it as it is.", status=415, code="unsupported_media_type"
-        )
-    if http.content_length is not None and http.content_length > max_body:
-        raise too_large(max_body)
 
 
 def too_large(max_body: int) -> BadRequest:
