@@ -12,7 +12,7 @@ from gateway.wire.choices import MAX_CHOICES, Choices, ChoicesReader
 from gateway.wire.coats import Coat, joined
 from gateway.wire.endpoint import Spoken, check_count, check_object, invalid
 from gateway.wire.fields import ANSWER, ATTACHMENTS, CHAT_KEYS, KEYS, REQUEST_TOP, ROLES
-from gateway.wire.walk import Steps, hidden, hides
+from gateway.wire.walk import SCALARS, Steps, hidden, hides
 
 BARE = {"role", "content"}
 
@@ -31,11 +31,11 @@ class ChatReader(ChoicesReader):
 
     def known(self, frame: Document, size: int) -> Delta | None:
         said = None if self.stream else ordinary.strings(frame)
-        if said is None or not all(ordinary.runs(leaf) or ordinary.is_bare(leaf.text) for _, leaf in said):
+        if said is None:
             return None
         pieces = [
             self._run(channel, ANSWER[leaf.key], leaf.text, ())
-            if ordinary.runs(leaf)
+            if leaf.key in ordinary.MESSAGE
             else Piece(channel, Place.OTHER_OUTPUT, f"\n{leaf.text}", closed=True)
             for channel, leaf in said
         ]
@@ -66,15 +66,22 @@ class Chat(Choices):
         if not document.keys() <= KEYS:
             yield from super().passages(dict.fromkeys(document))
         for name, value in document.items():
-            if name != "messages":
+            if name == "messages":
+                yield from self._said(document, value)
+            elif type(value) not in SCALARS:
                 yield from self.passages_below((name,), document, value)
-                continue
-            for number, message in enumerate(value):
-                if message.keys() == BARE and type(message["content"]) is str:
-                    yield from _of_bare(f"messages[{number}].content", message)
-                else:
-                    yield from self.passages_below((name, f"[{number}]"), document, message)
         yield from _joined(document["messages"])
+
+    def _said(self, document: Document, messages: Iterable[Document]) -> Iterator[Passage]:
+        for number, message in enumerate(messages):
+            text = message.get("content")
+            if type(text) is not str or message.keys() != BARE:
+                yield from self.passages_below(("messages", f"[{number}]"), document, message)
+            elif text:
+                path, place = f"messages[{number}].content", ROLES[message["role"]]
+                yield Passage(path, place, text)
+                for step, inner in hidden(text) if hides(text) else ():
+                    yield Passage(path + step, place, inner, Coat(path, text, step))
 
     def reader(self, asked: Document, *, stream: bool) -> ChatReader:
         return ChatReader(asked, stream=stream)
@@ -115,31 +122,21 @@ def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "must be a list with at least one message")
     for number, message in enumerate(messages):
-        where = f"messages[{number}]"
         if not isinstance(message, dict):
-            raise invalid(where, "must be an object")
-        role = message.get("role")
+            raise invalid(f"messages[{number}]", "must be an object")
+        role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or role not in ROLES:
-            raise invalid(f"{where}.role", "must be '" + "' or '".join(ROLES) + "'")
-        _check_content(message.get("content"), f"{where}.content")
+            raise invalid(f"messages[{number}].role", "must be '" + "' or '".join(ROLES) + "'")
+        if content is not None and not isinstance(content, str):
+            _check_parts(content, f"messages[{number}].content")
 
 
-def _check_content(content: Any, where: str) -> None:
-    if content is None or isinstance(content, str):
-        return
+def _check_parts(content: Any, where: str) -> None:
     if not isinstance(content, list):
         raise invalid(where, "must be a string or a list of parts")
     for number, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise invalid(f"{where}[{number}]", "must be an object with a 'type'")
-
-
-def _of_bare(path: str, message: Document) -> Iterator[Passage]:
-    text, place = message["content"], ROLES[message["role"]]
-    if text:
-        yield Passage(path, place, text)
-        for step, inner in hidden(text) if hides(text) else ():
-            yield Passage(path + step, place, inner, Coat(path, text, step))
 
 
 def _joined(messages: Iterable[Document]) -> Iterator[Passage]:

@@ -18,6 +18,7 @@ from gateway.wire.reader import LONGEST_PLACE, MOST_PLACES, Manner, Reader, Said
 from gateway.wire.template import Chunk, Template, template
 from gateway.wire.walk import Steps, leaves
 
+OBJECTS = frozenset({dict})
 MAX_CHOICES = 128
 MOST_AT_ONCE = 64  # chunks that are taken as one
 MOST_TRIES = 8  # after so many chunks that differ in more than their text nothing is expected of the next
@@ -79,15 +80,15 @@ class ChoicesReader(Reader):
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:
             raise UpstreamErrorFrame
-        frame = {key: value for key, value in document.items() if key != "error"}
-        choices = frame.get("choices")
+        choices = document.get("choices")
         if choices is None and self.stream:
             choices = []
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        if not isinstance(choices, list) or not OBJECTS.issuperset(map(type, choices)):
             raise Malformed("'choices' is not a list of objects")
         if not choices and not self.stream:
             raise Malformed("'choices' is empty")
-        frame["choices"] = [self._fit_choice(i, choice) for i, choice in enumerate(choices)]
+        frame = {**document, "choices": [self._fit_choice(i, choice) for i, choice in enumerate(choices)]}
+        frame.pop("error", None)
         if isinstance(frame.get("usage"), dict):
             self.usage = frame["usage"]
         return frame

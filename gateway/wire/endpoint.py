@@ -16,7 +16,7 @@ from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
 from gateway.wire.rewrite import rewritten
-from gateway.wire.walk import PAYLOAD_KEYS, SCALARS, Leaf, Steps, hidden, hides, leaves
+from gateway.wire.walk import PAYLOAD_KEYS, SCALARS, Leaf, Steps, hidden, hides, leaves, says
 
 JSON = "application/json"
 MiB = 1024**2
@@ -85,10 +85,12 @@ class Endpoint:
 
     def passages_below(self, base: Steps, document: Document, part: Any) -> Iterator[Passage]:
         """Those of a part of it, to which `base` leads."""
-        if type(part) in SCALARS:
-            return
-        for leaf in leaves(part, base=base):
-            yield from self.passages_of(leaf, document)
+        if type(part) is str:
+            if says(walk.name_of(base), part):
+                yield from self.passages_of(Leaf(base, part), document)
+        elif type(part) not in SCALARS:
+            for leaf in leaves(part, base=base):
+                yield from self.passages_of(leaf, document)
 
     def passages_of(self, leaf: Leaf, document: Document) -> Iterator[Passage]:
         place, path, name = self.place(leaf.steps, document), leaf.path, walk.name_of(leaf.steps)
@@ -165,9 +167,9 @@ def invalid(param: str, problem: str) -> BadRequest:
 
 
 def _refuse_confusable_keys(document: Mapping[str, Any], known: frozenset[str]) -> None:
-    for key in document:
+    for key in [key for key in document if key not in known]:
         plain = unicodedata.normalize("NFKC", key).strip().casefold()
-        if key not in known and plain in known:
+        if plain in known:
             raise BadRequest(f"A key looks like '{plain}' but is not it.", param=plain, code="unknown_parameter")
 
 

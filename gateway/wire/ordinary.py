@@ -26,17 +26,24 @@ PLAIN = SCALARS | {str}
 
 
 def strings(frame: Document) -> list[Placed] | None:
-    """Every string of an answer of this shape that says anything, in document order; None: it has another shape."""
+    """Every string of an answer of this shape that says anything, in document order; None: it has another shape.
+
+    Of this shape is no answer where anything but a text of the message holds a text in another coat.
+    """
     if not frame.keys() <= TOP.keys():
         return None
     found: list[Placed] = []
     for name, value in frame.items():
-        if name == "choices":
+        if type(value) is str:
+            if says(name, value):
+                found.append(_placed(TOP, name, value, frame))
+        elif name == "choices":
             if not _add_choice(found, value):
                 return None
-        elif type(value) in PLAIN:
-            _add(found, TOP, name, value, frame)
-        elif name != "usage" or not _is_numbers(value):
+        elif type(value) not in SCALARS and (name != "usage" or not _is_numbers(value)):
+            return None
+    for _, leaf in found:
+        if leaf.key not in MESSAGE and _is_wrapped(leaf.text):
             return None
     return found
 
@@ -53,40 +60,36 @@ def _add_choice(found: list[Placed], choices: Any) -> bool:
         return False
     for name, value in choice.items():
         if name == "message":
-            for key, text in message.items():
-                _add(found, MESSAGE, key, text, message)
-        elif name == "finish_reason" and type(value) in PLAIN:
-            _add(found, CHOICE, name, value, choice)
+            texts = [(key, text) for key, text in message.items() if type(text) is str]
+            found += [_placed(MESSAGE, key, text, message) for key, text in texts if says(key, text)]
+        elif name == "finish_reason" and type(value) is str:
+            if says(name, value):
+                found.append(_placed(CHOICE, name, value, choice))
         elif type(value) not in SCALARS:
             return False
     return True
 
 
-def _add(found: list[Placed], places: dict[str, tuple[str, Steps]], name: str, value: Any, holder: Document) -> None:
-    if type(value) is str and says(name, value):
-        channel, steps = places[name]
-        found.append((channel, Leaf(steps, value, holder, name)))
+def _placed(places: dict[str, tuple[str, Steps]], name: str, value: str, holder: Document) -> Placed:
+    channel, steps = places[name]
+    return channel, Leaf(steps, value, holder, name)
 
 
 def _is_numbers(usage: Any) -> bool:
     """Whether it holds numbers only, under names that the protocol knows; they may be in objects of their own."""
     if type(usage) is not dict or not usage.keys() <= KEYS:
         return False
-    return all(
-        type(value) in SCALARS
-        or (type(value) is dict and value.keys() <= KEYS and SCALARS.issuperset(map(type, value.values())))
-        for value in usage.values()
-    )
+    for value in usage.values():
+        if type(value) in SCALARS:
+            continue
+        if type(value) is not dict or not value.keys() <= KEYS or not SCALARS.issuperset(map(type, value.values())):
+            return False
+    return True
 
 
-def runs(leaf: Leaf) -> bool:
-    """Whether it is one of the texts of the message; what else there is, is said once."""
-    return leaf.key in MESSAGE
-
-
-def is_bare(text: str) -> bool:
-    """Whether nothing stands in it in another coat."""
-    return not hides(text) or next(hidden(text), None) is None
+def _is_wrapped(text: str) -> bool:
+    """Whether a text stands in it in another coat."""
+    return hides(text) and next(hidden(text), None) is not None
 
 
 class Spots:
@@ -97,5 +100,5 @@ class Spots:
 
     def __iter__(self) -> Iterator[Spot]:
         for channel, leaf in self._said:
-            start = 0 if runs(leaf) else 1  # behind the line's end that stands before what is said once
+            start = 0 if leaf.key in MESSAGE else 1  # behind the line's end that stands before what is said once
             yield Spot(channel, start, leaf.text, leaf.steps, leaf.holder, leaf.key)
