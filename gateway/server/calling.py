@@ -59,6 +59,11 @@ class Answer(Protocol):
         """The content type without its parameters, in lower case."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is known that nothing of the body is left to be read."""
+        ...
+
     async def read(self, until: float) -> bytes:
         """What has come of the body, at least a byte; nothing at its end. Raises CallLost."""
         ...

@@ -56,6 +56,11 @@ class Connection(asyncio.Protocol):
         """Something of an answer has come."""
         return self.answer is not None and self.answer.begun
 
+    @property
+    def drained(self) -> bool:
+        """All of an answer has come and was taken."""
+        return self.answer is not None and self.answer.complete and not self.answer.held
+
     def ask(self, head: bytes, body: bytes | None) -> None:
         """Raises Unreachable."""
         if self._transport is None:
@@ -109,7 +114,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Its answer is not wanted any more, unless all of it was."""
-        if self.answer is not None and self.answer.complete and not self.answer.held:
+        if self.drained:
             self._rest()
         else:
             self.abort()

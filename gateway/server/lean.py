@@ -39,6 +39,10 @@ class LeanAnswer:
     def media(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    @property
+    def ended(self) -> bool:
+        return self._connection is not None and self._connection.drained
+
     def read(self, until: float) -> Coroutine[Any, Any, bytes]:
         assert self._connection is not None
         return self._connection.read(until)

@@ -23,6 +23,10 @@ class StockAnswer:
         self.headers: Mapping[str, str] = response.headers
         self.media = response.content_type
 
+    @property
+    def ended(self) -> bool:
+        return self._response.content.at_eof()
+
     async def read(self, until: float) -> bytes:
         try:
             async with asyncio.timeout(until - time.monotonic()):

@@ -8,7 +8,6 @@ generator closes the connection at once.
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import random
 import re
@@ -42,7 +41,7 @@ ASKED: dict[str, Endpoint] = {
 }  # by checks and votes
 
 FORWARDED = ("idempotency-key", "x-client-request-id", "traceparent", "tracestate", "openai-beta")
-FORWARDED_WITH_KEY = ("openai-organization", "openai-project")
+FORWARDED_WITH_KEY = ("openai-organization", "openai-project", "authorization")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,1024}\Z")
 _NUMBER = re.compile(r"\d{1,8}(\.\d{1,6})?\Z")
 _SPAN = re.compile(r"(\d{1,6}(\.\d{1,6})?(ms|s|m|h|d)?){1,5}\Z")  # 6m0s, 20ms, 1
@@ -179,6 +178,10 @@ class HttpUpstream:
         self._settings = settings
         self._client = client
         self._urls = {path: settings.base_url + path for path in ENDPOINTS}
+        self._forwarded = FORWARDED + (FORWARDED_WITH_KEY if settings.passes_key_through else ())
+        self._fixed = {"accept-encoding": "identity", "user-agent": f"outrider/{__version__}"}
+        if settings.api_key is not None and not settings.passes_key_through:
+            self._fixed["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
         self._budget = RetryBudget()
 
     async def close(self) -> None:
@@ -285,21 +288,11 @@ class HttpUpstream:
 
     def _headers(self, client: Headers) -> dict[str, str]:
         """Only what is on the list, built anew."""
-        key = self._settings.api_key
-        passthrough = self._settings.passes_key_through
-        sent = {
-            "accept-encoding": "identity",
-            "user-agent": f"outrider/{__version__}",
-        }
-        for name in FORWARDED + (FORWARDED_WITH_KEY if passthrough else ()):
+        sent = dict(self._fixed)
+        for name in self._forwarded:
             value = client.get(name)
             if value is not None and _HEADER_VALUE.match(value):
                 sent[name] = value
-        authorization = client.get("authorization") if passthrough else None
-        if authorization is not None and _HEADER_VALUE.match(authorization):
-            sent["authorization"] = authorization
-        elif key is not None and not passthrough:
-            sent["authorization"] = f"Bearer {key.get_secret_value()}"
         return sent
 
     async def _refuse_status(self, response: Answer, until: float) -> None:
@@ -308,7 +301,7 @@ class HttpUpstream:
         if response.status == 200:
             return
         try:
-            document, _ = await _document(response, until, MAX_ERROR)
+            document = await _document(response, until, MAX_ERROR)
         except UpstreamError:
             document = {}
         wait = _seconds(response.headers)
@@ -317,13 +310,9 @@ class HttpUpstream:
         raise UpstreamError(told, retry=retry, wait=wait)
 
     async def _plain(self, answer: _Answer) -> list[Delta]:
-        most, values = answer.endpoint.max_answer, answer.endpoint.max_values
-        document, size = await _document(answer.response, answer.patience.until, most, values, answer.grow)
+        body = await _body(answer.response, answer.patience.until, answer.endpoint.max_answer, answer.grow)
         with READABLE:
-            if answer.stream:
-                return [answer.reader.delta(chunk) for chunk in answer.endpoint.chunks(document)]
-            read = functools.partial(answer.reader.delta, document, ours=True)
-            return [await asyncio.to_thread(read) if size > INLINE else read()]
+            return await asyncio.to_thread(answer.whole, body) if len(body) > INLINE else answer.whole(body)
 
     async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         events, reader = _Events(answer.endpoint.max_event), answer.reader
@@ -409,7 +398,7 @@ class HttpUpstream:
         response = await self._send(ASKED[endpoint], document, {}, until)
         try:
             await self._refuse_status(response, until)
-            answer, _ = await _document(response, until, ASKED[endpoint].max_answer)
+            answer = await _document(response, until, ASKED[endpoint].max_answer)
             response.release()
         finally:
             response.close()
@@ -430,6 +419,13 @@ class _Answer:
     stream: bool  # asked for
     patience: Patience
     grow: Callable[[int], None]
+
+    def whole(self, body: bytes) -> list[Delta]:
+        """One that came as JSON. Raises Malformed, UpstreamErrorFrame."""
+        document = canonical.parse_answer(body, self.endpoint.max_values)
+        if self.stream:
+            return [self.reader.delta(chunk) for chunk in self.endpoint.chunks(document)]
+        return [self.reader.delta(document, ours=True)]
 
 
 class _Events:
@@ -515,33 +511,32 @@ def _event(event: sse.Event) -> Document:
     return canonical.parse_answer(event.data)
 
 
-async def _document(
-    response: Answer,
-    until: float,
-    most: int,
-    values: int = canonical.MAX_VALUES,
-    grow: Callable[[int], None] = _uncounted,
-) -> tuple[Document, int]:
-    """A JSON object of at most so many bytes and values, and its size in bytes; `grow` counts them as they come."""
+async def _document(response: Answer, until: float, most: int) -> Document:
+    """A JSON object of at most so many bytes."""
+    body = await _body(response, until, most, _uncounted)
+    with READABLE:
+        if len(body) > INLINE:
+            return await asyncio.to_thread(canonical.parse_answer, body)
+        return canonical.parse_answer(body)
+
+
+async def _body(response: Answer, until: float, most: int, grow: Callable[[int], None]) -> bytes:
+    """A body of at most so many bytes; `grow` counts them as they come."""
     parts: list[bytes] = []
     size = 0
     patience = Patience(until)
-    while part := await _read(response, patience):
+    while not response.ended and (part := await _read(response, patience)):
         size += len(part)
         if size > most:
             raise UpstreamError(TOO_LARGE)
         grow(len(part))
         parts.append(part)
-    body = b"".join(parts)
-    with READABLE:
-        if size > INLINE:
-            return await asyncio.to_thread(canonical.parse_answer, body, values), size
-        return canonical.parse_answer(body, values), size
+    return b"".join(parts)
 
 
 def _told(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[Piece, ...]]:
     """What an upstream's headers tell a client: numbers, and its request id, which is text like any other."""
-    kept = {n: v for name, v in headers.items() if (form := LIMITS.get(n := name.lower())) and form.match(v)}
+    kept = {name: said for name, form in LIMITS.items() if (said := headers.get(name)) and form.match(said)}
     found = headers.get(ID_HEADER, "")
     if not _ID.match(found):
         return kept, ()
