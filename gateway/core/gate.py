@@ -34,7 +34,7 @@ class Gate:
     """The held deltas of one answer, in their order, and how far each watch has cleared."""
 
     def __init__(self, watches: Iterable[Watch]) -> None:
-        self._watches = tuple(watch for watch in watches if watch.holds)
+        self._watches = tuple([watch for watch in watches if watch.holds])
         self._watching: dict[Place, tuple[Watch, ...]] = {}
         self._cleared: dict[str, dict[str, int]] = {watch.key: {} for watch in self._watches}
         self._excused = NOBODY
@@ -76,7 +76,7 @@ class Gate:
             self._length[piece.channel] = end
             watching = self._watching.get(piece.place)
             if watching is None:
-                watching = self._watching[piece.place] = tuple(w for w in self._watches if piece.place in w.places)
+                watching = self._watching[piece.place] = tuple([w for w in self._watches if piece.place in w.places])
             marks += [(piece.channel, end, watch) for watch in watching]
             speaks = speaks or piece.place is not Place.OTHER_OUTPUT
         queue = self._held.get(delta.group)

@@ -225,7 +225,7 @@ class Receipt:
     @property
     def gist(self) -> tuple[Any, ...]:
         """What makes a receipt another one than that which was kept already."""
-        unfinished = sum(look.finding is None for look in self.looks)
+        unfinished = sum([look.finding is None for look in self.looks])
         return self.decision, self.status, self.why, len(self.looks), unfinished
 
     @property

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
+from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
+
+from gateway.server.connection import COPIED
+from gateway.wire import http1
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -31,17 +35,23 @@ def is_simple(http: web.BaseRequest) -> bool:
 
 async def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type."""
-    await _head(http, status, {**headers, "content-length": str(len(body))})
-    await http.writer.write_eof(body)
+    start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\ndate: {rfc822_formatted_time()}\r\n"
+    head = http1.head(start.encode(), headers, body)
+    transport, writer = http.transport, http.writer
+    if transport is None or transport.is_closing():
+        raise ClientConnectionResetError("the client is gone")
+    writer.output_size += len(head) + len(body)  # something is out: no other answer may follow
+    if len(body) > COPIED:
+        transport.writelines((head, body))
+    else:
+        transport.write(head + body)
+    await writer.drain()
 
 
 async def begin(http: web.BaseRequest, headers: Mapping[str, str]) -> None:
     """Begin a stream with status 200, as `say`; the head goes with the first bytes that are written to `http.writer`."""
     http.writer.enable_chunking()
-    await _head(http, 200, {**headers, "transfer-encoding": "chunked"})
-
-
-async def _head(http: web.BaseRequest, status: int, headers: Mapping[str, str]) -> None:
     head = CIMultiDict(headers)
+    head["transfer-encoding"] = "chunked"
     head["date"] = rfc822_formatted_time()
-    await http.writer.write_headers(f"HTTP/1.1 {status} {REASONS.get(status, '')}", head)
+    await http.writer.write_headers("HTTP/1.1 200 OK", head)

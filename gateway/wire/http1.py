@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client speaks it: the bytes of a request, and an answer read from whatever pieces it comes in.
+"""HTTP/1.1 as a client speaks it: the bytes before a body, and an answer read from whatever pieces it comes in.
 
 The rule: what is given out as body is of the answer's body, whatever comes; and a connection is good for
 another request only when the answer ended where its own framing says, with nothing behind it. The parser
@@ -54,7 +54,7 @@ def line(method: str, address: str) -> Line:
 
 
 def head(start: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """All of a request before its body. Raises ValueError when a header would break it."""
+    """All of a message before its body, `start` being its first lines. Raises ValueError when a header would break it."""
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if not fields.count("\r") == fields.count("\n") == len(headers) or "\0" in fields:
         raise ValueError("a header holds no control characters")
