@@ -114,8 +114,9 @@ class CommonSieve:
 
 def together(texts: Sequence[str]) -> list[str]:
     """Texts as few: joined, but for the long ones, which joining would only copy."""
-    short = BETWEEN.join([text for text in texts if len(text) <= LONG])
-    return [short, *(text for text in texts if len(text) > LONG)]
+    long = [text for text in texts if len(text) > LONG]
+    short = [text for text in texts if len(text) <= LONG] if long else texts
+    return [BETWEEN.join(short), *long]
 
 
 def loosened(pattern: str) -> str:

@@ -19,6 +19,7 @@ from gateway.wire.errors import BadRequest
 MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of one number
 MAX_VALUES = 300_000  # objects, lists and what they hold; reading costs time for each
+SHORT = 4096  # bytes
 _INT64 = range(-(2**63), 2**64)
 
 
@@ -99,7 +100,9 @@ def _canonical_already(body: bytes, most: int) -> Document | None:
 
 
 def _few(body: bytes, bracket: bytes) -> bool:
-    """Whether it opens no more than half as many levels as there may be; finding so few is faster than counting all."""
+    """Whether it opens no more than half as many levels as there may be; in many bytes, finding so few is faster than counting all."""
+    if len(body) <= SHORT:
+        return body.count(bracket) <= MAX_DEPTH // 2
     at = -1
     for _ in range(MAX_DEPTH // 2 + 1):
         at = body.find(bracket, at + 1)

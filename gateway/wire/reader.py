@@ -127,6 +127,7 @@ class Reader:
         return tuple(
             Piece(channel + step, kept.place, text, origin=Coat(channel, kept.text, step))
             for channel, kept in self._wrapped.items()
+            if kept.kept
             for step, text in hidden(kept.text)
         )
 
