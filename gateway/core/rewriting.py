@@ -25,7 +25,7 @@ class QuestionCuts:
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
         self._found: list[tuple[Watch, Span]] = []
-        self._said: set[str] = set()  # labels and placeholders
+        self._said: dict[str, None] = {}  # labels and placeholders
         self.made = False
 
     def __bool__(self) -> bool:
@@ -78,7 +78,7 @@ class QuestionCuts:
             places = frozenset.intersection(*(cut.watch.restore for cut in group))
             whole = next((cut.value for cut in group if (cut.start, cut.end) == (start, end)), text[start:end])
             said = self._masks.hide(group[0].category, whole, places)
-        self._said.add(said)
+        self._said[said] = None
         return Edit(start, end, said)
 
 
@@ -110,7 +110,7 @@ class AnswerCuts:
         self._edits = Edits()
         self._coats: dict[str, list[tuple[int, int, Origin]]] = {}
         self._lengths: dict[str, int] = {}
-        self._fixed: set[str] = set()
+        self._fixed: dict[str, None] = {}  # channels
         self.restorer: Restorer | None = None
         self.changed = False
 
@@ -135,7 +135,7 @@ class AnswerCuts:
             if piece.origin is not None:
                 self._coats.setdefault(piece.channel, []).append((start, end, piece.origin))
             elif piece.fixed:
-                self._fixed.add(piece.channel)
+                self._fixed[piece.channel] = None
         return pieces if self.restorer is None else self.restorer.read(pieces)
 
     def cut(self, watch: Watch, channel: str, hit: Hit, text: str) -> bool:

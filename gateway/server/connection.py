@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Awaitable
+from typing import Protocol, cast
 
 from gateway.server.calling import BrokenOff, CallLost, Late, Unreachable, Unreadable
 from gateway.wire import http1
@@ -20,13 +20,25 @@ COPIED = 16_384  # bytes of a body up to which one copy is cheaper than two writ
 LINGER = 1.0  # seconds that the end of an answer may take which nobody reads any more
 
 
-class Connection(asyncio.Protocol):
-    """To one place. `resting` is called when it is good for another request."""
+class Owner(Protocol):
+    """Who keeps connections."""
 
-    def __init__(self, resting: Callable[[Connection], None], gone: Callable[[Connection], None]) -> None:
+    def rest(self, connection: Connection) -> None:
+        """It is good for another request."""
+        ...
+
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """To one place."""
+
+    def __init__(self, place: http1.Place, owner: Owner) -> None:
+        self.place = place
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._resting = resting
-        self._gone = gone
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._lost: CallLost | None = None
@@ -75,7 +87,7 @@ class Connection(asyncio.Protocol):
         """Once the head of the answer has come. Raises CallLost."""
         assert self.answer is not None
         while not self.answer.headed:
-            await self._wait(until)
+            await self._arrival(until)
         return self.answer
 
     async def read(self, until: float) -> bytes:
@@ -84,22 +96,24 @@ class Connection(asyncio.Protocol):
         while not self.answer.held:
             if self.answer.complete:
                 return b""
-            await self._wait(until)
+            await self._arrival(until)
         data = self.answer.take()
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
         return data
 
-    async def _wait(self, until: float) -> None:
+    def _arrival(self, until: float) -> Awaitable[None]:
+        """What is done when something has come. Raises CallLost, now or then."""
         if self._lost is not None:
             raise self._lost
         self._set(until)
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
+
+    @property
+    def _waited_for(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
 
     def release(self) -> None:
         """Its answer was wanted until here."""
@@ -130,7 +144,7 @@ class Connection(asyncio.Protocol):
         if self.answer.reusable and not self._paused and not transport.get_write_buffer_size():
             self.answer = None
             self.since = time.monotonic()
-            self._resting(self)
+            self._owner.rest(self)
         else:
             self.abort()
 
@@ -144,7 +158,7 @@ class Connection(asyncio.Protocol):
             self._alarm.cancel()
             self._alarm = None
         self._wake()
-        self._gone(self)
+        self._owner.forget(self)
 
     # time
 
@@ -159,17 +173,17 @@ class Connection(asyncio.Protocol):
 
     def _ring(self) -> None:
         self._alarm = None
-        if not self._lingers and self._waiter is None:
+        if not self._lingers and not self._waited_for:
             return
         if self._until - time.monotonic() > 0.001:
             self._set(self._until)
         elif self._lingers:
             self.abort()
-        elif self._waiter is not None and not self._waiter.done():
+        elif self._waiter is not None:
             self._waiter.set_exception(Late())
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and self._waited_for:
             self._waiter.set_result(None)
 
     # what the transport calls

@@ -7,7 +7,6 @@ other side had closed it before it could have read the request.
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import time
 from collections.abc import Coroutine, Mapping
@@ -29,6 +28,8 @@ _Addresses = list[aiohappyeyeballs.AddrInfoType]
 
 class LeanAnswer:
     """One answer and the connection that it comes over, until that is given back."""
+
+    __slots__ = ("_connection", "headers", "status")
 
     def __init__(self, connection: Connection, answer: http1.Answer) -> None:
         self._connection: Connection | None = connection
@@ -110,14 +111,17 @@ class LeanClient:
             connection.abort()
         return None
 
-    def _rest(self, place: http1.Place, connection: Connection) -> None:
-        resting = self._resting.setdefault(place, [])
+    def rest(self, connection: Connection) -> None:
+        resting = self._resting.setdefault(connection.place, [])
         if len(resting) >= MOST_RESTING:
             connection.abort()
             return
         resting.append(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(REST, self._sweep_up)
+
+    def forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
 
     def _sweep_up(self) -> None:
         self._sweep = None
@@ -154,10 +158,9 @@ class LeanClient:
         sock = await aiohappyeyeballs.start_connection(
             await self._resolved(place), happy_eyeballs_delay=0.25, interleave=1, loop=loop
         )
-        rest = functools.partial(self._rest, place)
         try:
             _, connection = await loop.create_connection(
-                lambda: Connection(rest, self._open.discard),
+                lambda: Connection(place, self),
                 sock=sock,
                 ssl=verifying() if place.tls else None,
                 server_hostname=place.host if place.tls else None,

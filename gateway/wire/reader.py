@@ -67,7 +67,7 @@ class Reader:
         self._once: dict[tuple[str, str], int] = {}  # what was said once, and where in its channel
         self._wrapped: dict[str, _Wrapped] = {}  # by channel
         self._running: dict[str, _Running] = {}  # by channel
-        self._unread: set[str] = set()
+        self._unread: dict[str, None] = {}  # channels; an empty set would be larger than what most readers keep
         self._ended = False
 
     @property
@@ -173,7 +173,7 @@ class Reader:
 
     def _left_unread(self, channel: str, what: str) -> Piece:
         new = channel not in self._unread
-        self._unread.add(channel)
+        self._unread[channel] = None
         return Piece(channel, Place.UNREAD_OUTPUT, what if new else "", fixed=True)
 
     def _run(self, channel: str, place: Place, text: str, leaves: Sequence[Leaf], start: int | None = None) -> Piece:
@@ -260,6 +260,8 @@ class _Running:
 
 class _Wrapped:
     """One channel that may be JSON or base64 as a whole, kept until its end; nothing is kept of one that is not."""
+
+    __slots__ = ("_json", "_size", "_spaced", "_texts", "kept", "place")
 
     def __init__(self, place: Place) -> None:
         self.place = place
