@@ -59,6 +59,10 @@ class Answer(Protocol):
         """The content type without its parameters, in lower case."""
         ...
 
+    def forget_headers(self) -> None:
+        """They have been read, and are not kept for as long as the body takes."""
+        ...
+
     @property
     def ended(self) -> bool:
         """Whether it is known that nothing of the body is left to be read."""

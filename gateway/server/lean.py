@@ -29,16 +29,20 @@ _Addresses = list[aiohappyeyeballs.AddrInfoType]
 class LeanAnswer:
     """One answer and the connection that it comes over, until that is given back."""
 
-    __slots__ = ("_connection", "headers", "status")
+    __slots__ = ("_answer", "_connection", "media", "status")
 
     def __init__(self, connection: Connection, answer: http1.Answer) -> None:
         self._connection: Connection | None = connection
+        self._answer = answer
         self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
+        self.media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
-    def media(self) -> str:
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+    def headers(self) -> Mapping[str, str]:
+        return self._answer.headers
+
+    def forget_headers(self) -> None:
+        self._answer.headers = {}
 
     @property
     def ended(self) -> bool:

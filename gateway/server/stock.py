@@ -23,6 +23,9 @@ class StockAnswer:
         self.headers: Mapping[str, str] = response.headers
         self.media = response.content_type
 
+    def forget_headers(self) -> None:
+        """The library keeps them in any case."""
+
     @property
     def ended(self) -> bool:
         return self._response.content.at_eof()

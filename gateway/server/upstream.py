@@ -197,6 +197,7 @@ class HttpUpstream:
             answer = await self._opened(call, headers, record, until, pulse)
             try:
                 record.headers, request_id = _told(answer.response.headers)
+                answer.response.forget_headers()
                 ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
                 if answer.response.media == JSON:
                     deltas = await self._plain(answer)
@@ -325,7 +326,7 @@ class HttpUpstream:
             if sum([len(event.data) for event in arrived]) > INLINE:
                 told = await asyncio.to_thread(_read_already, told)
             try:
-                for delta in told:
+                while (delta := next(told, None)) is not None:
                     deltas.append(delta)
                     said = said or bool(delta.pieces)
                     size += delta.size
@@ -342,6 +343,7 @@ class HttpUpstream:
             if deltas or answer.patience.pulsed:
                 answer.patience.since = time.monotonic()
                 yield deltas
+            del arrived, told  # what has come is not kept while more is awaited
         if not reader.ended and not reader.finished:
             raise UpstreamError(CUT)
 

@@ -87,6 +87,8 @@ async def test_headers_and_media(client):
         assert found.media == "application/json"
         assert found.headers.get("x-request-id") == "r1"
         assert found.headers.get("x-none", "?") == "?"
+        found.forget_headers()
+        assert found.media == "application/json"
         found.close()
 
 

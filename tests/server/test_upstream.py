@@ -113,6 +113,9 @@ class Answered:
     async def send(self, request, until):
         return self
 
+    def forget_headers(self):
+        """There are none."""
+
     async def read(self, until):
         return self.reads.pop(0)
 
