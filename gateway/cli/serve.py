@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
-import gc
 import os
 import socket
 import sys
@@ -24,6 +22,7 @@ from gateway.server.app import Gateway
 from gateway.server.audit.keeper import Keeper
 from gateway.server.audit.opening import open_store
 from gateway.server.audit.store import StoreError
+from gateway.server.heap import settle
 from gateway.server.listen import reserve, serve
 from gateway.server.logs import log, set_up
 from gateway.server.metrics import Metrics
@@ -33,8 +32,6 @@ from gateway.server.upstreams import make_upstreams, scripts
 from gateway.server.workers import Supervisor
 from gateway.settings import Settings, SettingsError, load_settings, share
 from gateway.yamlfile import FileError
-
-GARBAGE = 10_000  # objects that a collection waits for: the small share of them that a request leaves behind
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,18 +143,6 @@ def run_gateway(
         sys.stderr.write(f"outrider: {error}\n")
         return 2
     return 0
-
-
-def settle() -> None:
-    """What start-up made is never looked at by the collector again, and what it needed for a moment is given back.
-
-    Little that a request makes refers to itself, so the collector need not look after every second of them.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's: 3 MiB that compiling patterns took
-        trim(0)
 
 
 def _keeper(settings: Settings, metrics: Metrics) -> Keeper | None:

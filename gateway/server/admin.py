@@ -9,10 +9,12 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from gateway.server.app import Gateway
+from gateway.server.heap import give_back
 from gateway.server.siblings import Siblings
 from gateway.wire import errors
 
 EVERY = 0.5  # seconds between two looks at how late the loop is
+LULL = 10.0  # seconds without a request after which memory is given back
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -64,9 +66,20 @@ async def watch_loop(gateway: Gateway) -> None:
     """
     loop = asyncio.get_running_loop()
     while True:
-        await gateway.stirred.wait()
+        if not gateway.stirred.is_set():
+            await _stirred(gateway)
         if not gateway.in_flight:
             gateway.stirred.clear()
         due = loop.time() + EVERY
         await asyncio.sleep(EVERY)
         gateway.metrics.lag.observe(max(0.0, loop.time() - due))
+
+
+async def _stirred(gateway: Gateway) -> None:
+    """Once somebody asks again."""
+    try:
+        async with asyncio.timeout(LULL):
+            await gateway.stirred.wait()
+    except TimeoutError:
+        give_back()
+        await gateway.stirred.wait()

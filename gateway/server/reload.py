@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.policy.model import PolicySet
+from gateway.server.heap import give_back
 from gateway.yamlfile import FileError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Reloader:
             gateway.metrics.reloads.labels("refused").inc()
         else:
             gateway.policies, gateway.refused = policies, ()
+            give_back()  # what compiling patterns took
             log.info("policies_loaded", policies=[policy.version for policy in policies.policies])
             gateway.metrics.reloads.labels("loaded").inc()
         gateway.metrics.refused.set(bool(gateway.refused))

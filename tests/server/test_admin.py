@@ -1,4 +1,4 @@
-"""How late the loop is, is looked at while requests come, and not while nobody asks."""
+"""How late the loop is, is looked at while requests come; while nobody asks, memory is given back, once."""
 
 import asyncio
 
@@ -28,6 +28,22 @@ async def test_a_gateway_that_idles_sleeps(monkeypatch):
     seen = len(looks)
     await turns(10)
     assert len(looks) == seen
+    watching.cancel()
+    await asyncio.wait({watching})
+
+
+async def test_memory_is_given_back_once_in_a_lull(monkeypatch):
+    given = []
+    monkeypatch.setattr(admin, "EVERY", 0.0)
+    monkeypatch.setattr(admin, "LULL", 0.0)
+    monkeypatch.setattr(admin, "give_back", lambda: given.append(1))
+    gateway = Gateway(Settings(), HOUSE, PolicySet(()), {}, keep=lambda _: None)
+    watching = asyncio.create_task(admin.watch_loop(gateway))
+    for lulls in (1, 2):
+        await until(lambda lulls=lulls: len(given) == lulls)
+        await turns(10)
+        assert len(given) == lulls
+        gateway.stirred.set()
     watching.cancel()
     await asyncio.wait({watching})
 
