@@ -161,8 +161,8 @@ class Release:
         """Whether chunks of this template go to the client as they came."""
         if template is not self._template:
             self._template = template
-            kept = self._endpoint.for_client(self._request, template.frame) is template.frame
-            self._as_it_came = template.faithful and kept
+            frame = template.read()
+            self._as_it_came = template.faithful and self._endpoint.for_client(self._request, frame) is frame
         return self._as_it_came
 
     async def flush(self) -> None:

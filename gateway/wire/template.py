@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import canonical
@@ -20,18 +20,35 @@ CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 BEFORE = b'"delta":{"content":'
 
 
-class Template(NamedTuple):
-    """A chunk without its text."""
+@dataclass(slots=True)
+class Template:
+    """A chunk without its text. For as long as a stream takes its bytes are kept, and a document only if one was needed."""
 
     head: bytes  # up to the text, its opening quote included
     tail: bytes
-    frame: Document
+    made: bytes | None  # its frame, where that is not what came
     channel: str
     place: Place
     steps: Steps
     others: tuple[Spot, ...]  # strings of the frame itself that stand in every such chunk
     group: str | None
-    faithful: bool  # its bytes are those of its frame, so that they may go on as they came
+    _frame: Document | None = None
+
+    @property
+    def faithful(self) -> bool:
+        """Whether its bytes are those of its frame, so that they may go on as they came."""
+        return self.made is None
+
+    @property
+    def frame(self) -> Document:
+        """Its frame with some text; nobody changes it."""
+        if self._frame is None:
+            self._frame = self.read()
+        return self._frame
+
+    def read(self) -> Document:
+        """The same, made anew."""
+        return canonical.parse_answer(self.head + self.tail if self.made is None else self.made)
 
     def text(self, data: bytes) -> str | None:
         """The text of a chunk that fits; None for any other."""
@@ -162,20 +179,20 @@ def template(document: Document, data: bytes, delta: Delta) -> Template | None:
     if data.count(mark) != 1 or canonical.dump(document) != data:
         return None
     at = data.index(mark)
-    others = tuple(spot for spot in delta.spots if spot.channel != piece.channel)
+    others = [spot for spot in delta.spots if spot.channel != piece.channel]
     if any(spot.holder is not frame for spot in others):
         return None
     steps = ("choices", f"[{choice['index']}]", "delta", "content")
+    made = canonical.dump(frame)
     return Template(
         data[: at + len(BEFORE) + 1],
         data[at + len(mark) - 1 :],
-        frame,
+        None if made == data else made,
         piece.channel,
         piece.place,
         steps,
-        others,
+        tuple([spot._replace(holder=None) for spot in others]),
         delta.group,
-        canonical.dump(frame) == data,
     )
 
 
