@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -149,13 +150,6 @@ class Answering:
         if receipt.texts is not None:
             receipt.texts.masks = masks
 
-        def reword(texts: Mapping[tuple[str, str], str]) -> Rewritten:
-            asked = endpoint.rewritten(request, texts)
-            receipt.changed = True
-            if receipt.texts is not None:
-                receipt.texts.rewritten(asked.passages)
-            return Rewritten(_call(endpoint, asked, route, planned), asked.passages)
-
         layout = planned.layouts[request.stream] if layout is None else layout
         release = Release(http, endpoint, request, planned, receipt, compress_from=self._settings.compress_from)
         carry = self._carrier(http, planned, alone=planned.local and (upstream is None or not request.stream))
@@ -167,7 +161,7 @@ class Answering:
             within=self._house.upstreams[route.upstream].timeout.total + MARGIN if within is None else within,
             comment_after=comment_after,
             keepalive=self._settings.keepalive,
-            reword=reword,
+            reword=_Rewording(endpoint, request, route, planned, receipt) if planned.rewrites else None,
         )
         return _answered(carrying, release)
 
@@ -181,6 +175,24 @@ class Answering:
             afterwards=self._afterwards,
             sieve=planned.sieve,
         )
+
+
+@dataclass(slots=True)
+class _Rewording:
+    """How a question is said otherwise."""
+
+    endpoint: Endpoint
+    request: Request
+    route: Route
+    planned: Plan
+    receipt: Receipt
+
+    def __call__(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
+        asked = self.endpoint.rewritten(self.request, texts)
+        self.receipt.changed = True
+        if self.receipt.texts is not None:
+            self.receipt.texts.rewritten(asked.passages)
+        return Rewritten(_call(self.endpoint, asked, self.route, self.planned), asked.passages)
 
 
 async def _answered(carrying: Carrier, release: Release) -> web.StreamResponse:
