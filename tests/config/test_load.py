@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.load import ConfigError, load_house, read_house
-from gateway.settings import Settings
+from gateway.settings import SettingsError, load_settings
 
 GOOD = """
 upstreams:
@@ -130,7 +130,7 @@ def settings(monkeypatch, tmp_path):
     def made(**fields):
         for name, value in fields.items():
             monkeypatch.setenv(f"OUTRIDER_{name.upper()}", str(value))
-        return Settings()
+        return load_settings()
 
     return made
 
@@ -161,3 +161,10 @@ def test_the_environment_adds_a_default_to_a_file_without_one(settings, tmp_path
     house = load_house(settings(upstream="http://b/v1"), {})
     assert house.route("m").upstream == "a"
     assert house.upstreams[house.route("other").upstream].base_url == "http://b/v1"
+
+
+def test_an_empty_variable_says_nothing_and_a_wrong_one_is_named(settings):
+    assert settings(port="", drain="2s", max_body="1kb").drain == 2.0
+    assert settings().port == 8080
+    with pytest.raises(SettingsError, match=r"^OUTRIDER_PORT: "):
+        settings(port="eighty")
