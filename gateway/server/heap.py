@@ -6,7 +6,12 @@ import ctypes
 import gc
 
 GARBAGE = 10_000  # objects that a collection waits for: the small share of them that a request leaves behind
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+# What glibc's malloc is told, by the numbers of its <malloc.h>: to keep so many bytes of what was freed for what comes
+# next, and to take smaller blocks from there. Else it learns both from the blocks that it sees, and with bodies of
+# 200 KB it gives back and asks for the same pages with each request.
+MALLOC = {-1: 16 * 1024**2, -3: 4 * 1024**2}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+_c = ctypes.CDLL(None)
+_trim = getattr(_c, "malloc_trim", None)  # glibc's
 
 
 def settle() -> None:
@@ -18,6 +23,9 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE)
     give_back()  # 3 MiB that compiling patterns took
+    if _trim is not None:
+        for what, size in MALLOC.items():
+            _c.mallopt(what, size)
 
 
 def give_back() -> None:
