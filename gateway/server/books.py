@@ -35,11 +35,7 @@ class Books:
         self._told = told
         self._metrics = metrics
         self._keeper = keeper
-
-    @property
-    def strict(self) -> bool:
-        """Whether an answer waits for its receipt."""
-        return self._keeper is not None and self._keeper.strict
+        self.strict = keeper is not None and keeper.strict  # an answer waits for its receipt
 
     @property
     def refuse(self) -> bool:

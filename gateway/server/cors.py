@@ -24,8 +24,8 @@ class Cors:
 
     def headers(self, client: Headers) -> dict[str, str]:
         """What every answer to this client carries, errors and streams as well; empty: nothing is allowed."""
-        origin = client.get("Origin")
-        if origin is None or not self._allowed:
+        origin = client.get("Origin") if self._allowed else None
+        if origin is None:
             return {}
         if "*" in self._allowed:
             return {"access-control-allow-origin": "*", "access-control-expose-headers": EXPOSED}

@@ -307,8 +307,11 @@ class Release:
         compressed = 0 < self._compress_from <= len(body)
         if not compressed and is_simple(self._http):
             self.response = ANSWERED
-            async with Reaching(self._http, len(body)):
-                await say(self._http, status, said, body)
+            if not say(self._http, status, said, body):
+                raise ClientGone
+            if self._http.protocol.writing_paused:
+                async with Reaching(self._http, 0):
+                    await self._http.writer.drain()
             return
         self.response = response = web.Response(status=status, body=body, headers=said)
         if compressed:

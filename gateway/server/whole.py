@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
-from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
 
@@ -33,19 +32,22 @@ def is_simple(http: web.BaseRequest) -> bool:
     return http.keep_alive and http.version == HttpVersion11
 
 
-async def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type."""
+def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type.
+
+    False: the client is gone.
+    """
     start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\ndate: {rfc822_formatted_time()}\r\n"
     head = http1.head(start.encode(), headers, body)
     transport, writer = http.transport, http.writer
     if transport is None or transport.is_closing():
-        raise ClientConnectionResetError("the client is gone")
+        return False
     writer.output_size += len(head) + len(body)  # something is out: no other answer may follow
     if len(body) > COPIED:
         transport.writelines((head, body))
     else:
         transport.write(head + body)
-    await writer.drain()
+    return True
 
 
 async def begin(http: web.BaseRequest, headers: Mapping[str, str]) -> None:
