@@ -23,6 +23,19 @@ SHORT = 4096  # bytes
 _INT64 = range(-(2**63), 2**64)
 
 
+class AsItCame(Document):
+    """A document that was read from its own canonical form: it goes on as those bytes, without being written again.
+
+    Nobody changes one. Whatever says something else is made as a copy, which is a plain object and has to be written.
+    """
+
+    __slots__ = ("body",)
+
+    def __init__(self, document: Document, body: bytes) -> None:
+        super().__init__(document)
+        self.body = body
+
+
 class Malformed(ValueError):
     """An answer of the upstream that has no single reading. The message never quotes it."""
 
@@ -59,9 +72,8 @@ _decode = json.JSONDecoder(
 ).decode
 
 
-def _read(body: bytes, most: int = MAX_VALUES) -> Document:
-    if (document := _canonical_already(body, most)) is not None:
-        return document
+def _read(body: bytes, most: int) -> Document:
+    """The strict parser."""
     if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Malformed("it begins with a byte order mark")
     try:
@@ -143,16 +155,19 @@ def parse(body: bytes) -> Document:
     if not body.strip():
         raise BadRequest("The body is empty; send a JSON object.", code="invalid_json")
     try:
-        return _read(body)
+        if (document := _canonical_already(body, MAX_VALUES)) is not None:
+            return AsItCame(document, body)
+        return _read(body, MAX_VALUES)
     except Malformed as error:
         raise BadRequest(f"The body cannot be read: {error}.", code="invalid_json") from None
 
 
 def parse_answer(body: bytes, most: int = MAX_VALUES) -> Document:
     """An upstream's document of at most so many values, read as strictly. Raises Malformed."""
-    return _read(body, most)
+    document = _canonical_already(body, most)
+    return _read(body, most) if document is None else document
 
 
 def dump(document: Any) -> bytes:
     """The canonical form: compact UTF-8 JSON, keys in the order they came."""
-    return orjson.dumps(document)
+    return document.body if type(document) is AsItCame else orjson.dumps(document)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire import canonical, sse, walk
-from gateway.wire.canonical import Malformed
+from gateway.wire.canonical import AsItCame, Malformed
 from gateway.wire.coats import Coat
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import REFERENCES, REQUEST_TOP
@@ -52,7 +52,10 @@ class Endpoint:
         self.check(document)
         model = self.model_of(document)
         found = tuple(self.passages(document))
-        return Request(self.name, model, self.streams(document), document, found)
+        stream = self.streams(document)
+        if stream:  # which outlives its bytes
+            document = dict(document)
+        return Request(self.name, model, stream, document, found)
 
     def parse(self, body: bytes, content_type: str) -> Document:
         return canonical.parse(body)
@@ -109,6 +112,8 @@ class Endpoint:
 
     def forward(self, request: Request, model: str) -> Document:
         """What the upstream gets: the checked document with its own name for the model."""
+        if type(request.document) is AsItCame and request.document.get("model") == model:
+            return request.document
         return {**request.document, "model": model} if model else dict(request.document)
 
     def rewritten(self, request: Request, texts: Mapping[tuple[str, str], str]) -> Request:

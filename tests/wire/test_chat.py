@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.terms import Place
+from gateway.wire import canonical
 from gateway.wire.canonical import Malformed
 from gateway.wire.chat import Chat
 from gateway.wire.errors import BadRequest
@@ -218,6 +219,18 @@ def test_any_extra_field_is_read_or_refused_and_every_string_of_it_seen(extra):
             stack += node.values()
         elif isinstance(node, list):
             stack += node
+
+
+def test_a_question_in_canonical_form_goes_on_as_it_came_unless_anything_of_it_changes():
+    document = asked(content="the secret")
+    request = CHAT.read(canonical.dump(document))
+    assert CHAT.encode(CHAT.forward(request, "m"))[1] == canonical.dump(document)
+    assert CHAT.encode(CHAT.forward(request, "theirs"))[1] == canonical.dump({**document, "model": "theirs"})
+    changed = CHAT.rewritten(request, {("messages[0].content", "the secret"): "[SECRET]"})
+    assert CHAT.encode(CHAT.forward(changed, "m"))[1] == canonical.dump(asked(content="[SECRET]"))
+    streamed = CHAT.read(canonical.dump({**document, "stream": True}))
+    sent = CHAT.encode(CHAT.forward(streamed, "m"))[1]
+    assert json.loads(sent) == {**document, "stream": True, "stream_options": {"include_usage": True}}
 
 
 def test_the_forwarded_document_is_the_checked_one_with_the_upstreams_model():
