@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -201,6 +202,9 @@ async def _serve(
     gateway: Gateway, started: Callable[[], None] | None, reloader: Reloader | None, siblings: Siblings | None
 ) -> None:
     settings = gateway.settings
+    # Generators of ours are closed by who began them, or have nothing to wait for at their end: the loop need not keep
+    # a list of those that have begun.
+    sys.set_asyncgen_hooks(None, None)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
