@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -53,6 +53,12 @@ class Ask(Protocol):
         ...
 
 
+@lru_cache(1024)
+def _digest(settings: str, read: str, question: str) -> str:
+    told = f"{settings}\0{read}\0{question}"
+    return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
 class Check(BaseModel):
     """Settings and judgement of one kind. A kind fixes `use` to a Literal of its name."""
 
@@ -98,8 +104,8 @@ class Check(BaseModel):
     @property
     def version(self) -> str:
         """A digest of everything that its verdict depends on, other than the text."""
-        told = f"{self._settings}\0{self.read_from()}\0{self._question}"
-        return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        digest = _digest.__wrapped__ if self._question else _digest
+        return digest(self._settings, self.read_from(), self._question)
 
     @property
     def follows(self) -> bool:

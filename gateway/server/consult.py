@@ -66,7 +66,7 @@ class _Look:
         self._ask = ask
         self._verdicts = verdicts
         self._apart = examine.watch.side is Side.INPUT and examine.watch.history is History.CACHED
-        self._question = "\n".join(passage.text for passage in spoken(examine.question))
+        self._asked = examine.question
 
     async def judge(self, check: Check, passages: Sequence[Passage]) -> Judgement:
         if isinstance(check, Jury):
@@ -109,7 +109,8 @@ class _Look:
 
     async def _examine(self, check: Check, group: Sequence[Cut]) -> Judgement:
         passages = tuple(piece for piece, _ in group)
-        check = check.after(self._question) if check.takes_question else check
+        if check.takes_question:
+            check = check.after("\n".join([passage.text for passage in spoken(self._asked)]))
         key = self._verdicts.key(check, passages)
         if (known := self._verdicts.get(key)) is not None:
             return moved(known, group)

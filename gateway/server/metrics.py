@@ -72,13 +72,13 @@ class Registry(CollectorRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        self._gathered: defaultdict[Counted, int] = defaultdict(int)
+        self._gathered: defaultdict[Counted, float] = defaultdict(int)
 
-    def add(self, counted: Iterable[Counted]) -> None:
-        """One more of each of these."""
+    def add(self, counted: Iterable[Counted], number: float = 1) -> None:
+        """So many more of each of these."""
         gathered = self._gathered
         for one in counted:
-            gathered[one] += 1
+            gathered[one] += number
 
     def collect(self) -> Iterable[Metric]:
         gathered, self._gathered = self._gathered, defaultdict(int)
@@ -167,9 +167,9 @@ class Metrics:
 
     def _spent(self, check: str, spent: Spent) -> None:
         if (tokens := spent.tokens.get("total_tokens")) is not None:
-            self.check_tokens.labels(check).inc(tokens)
+            self.registry.add([(self.check_tokens, (check,))], tokens)
         if spent.usd is not None:
-            self.check_usd.labels(check).inc(spent.usd)
+            self.registry.add([(self.check_usd, (check,))], spent.usd)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
