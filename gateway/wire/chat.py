@@ -34,10 +34,10 @@ class ChatReader(ChoicesReader):
         if said is None:
             return None
         pieces = [
-            self._run(channel, ANSWER[leaf.key], leaf.text, ())
-            if leaf.key in ordinary.MESSAGE
-            else Piece(channel, Place.OTHER_OUTPUT, f"\n{leaf.text}", closed=True)
-            for channel, leaf in said
+            self._run(channel, ANSWER[key], text, ())
+            if key in ordinary.MESSAGE
+            else Piece(channel, Place.OTHER_OUTPUT, f"\n{text}", closed=True)
+            for channel, _, text, _, key in said
         ]
         return Delta(frame, tuple(pieces), size, None, ordinary.Spots(said) if self.rewritable else ())
 
@@ -61,27 +61,31 @@ class Chat(Choices):
         message = document["messages"][int(steps[1][1:-1])]
         return ROLES[message["role"]]
 
-    def passages(self, document: Document) -> Iterator[Passage]:
+    def passages(self, document: Document) -> list[Passage]:
         """As for every endpoint; most messages are a role and a text, and these are read without a walk."""
+        found: list[Passage] = []
         if not document.keys() <= KEYS:
-            yield from super().passages(dict.fromkeys(document))
+            found += super().passages(dict.fromkeys(document))
         for name, value in document.items():
             if name == "messages":
-                yield from self._said(document, value)
+                self._add_said(found, document, value)
             elif type(value) not in SCALARS:
-                yield from self.passages_below((name,), document, value)
-        yield from _joined(document["messages"])
+                found += self.passages_below((name,), document, value)
+        found += _joined(document["messages"])
+        return found
 
-    def _said(self, document: Document, messages: Iterable[Document]) -> Iterator[Passage]:
+    def _add_said(self, found: list[Passage], document: Document, messages: Iterable[Document]) -> None:
         for number, message in enumerate(messages):
             text = message.get("content")
             if type(text) is not str or message.keys() != BARE:
-                yield from self.passages_below(("messages", f"[{number}]"), document, message)
+                found += self.passages_below(("messages", f"[{number}]"), document, message)
             elif text:
                 path, place = f"messages[{number}].content", ROLES[message["role"]]
-                yield Passage(path, place, text)
-                for step, inner in hidden(text) if hides(text) else ():
-                    yield Passage(path + step, place, inner, Coat(path, text, step))
+                found.append(Passage(path, place, text))
+                if hides(text):
+                    found += [
+                        Passage(path + step, place, inner, Coat(path, text, step)) for step, inner in hidden(text)
+                    ]
 
     def reader(self, asked: Document, *, stream: bool) -> ChatReader:
         return ChatReader(asked, stream=stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -82,7 +82,7 @@ class Endpoint:
         """The place of a request's string."""
         return REQUEST_TOP[self.name].get(steps[0], Place.OTHER_INPUT)
 
-    def passages(self, document: Document) -> Iterator[Passage]:
+    def passages(self, document: Document) -> Iterable[Passage]:
         """Every text of a request: as it stands, and decoded where it is wrapped; and what is unread."""
         yield from self.passages_below((), document, document)
 

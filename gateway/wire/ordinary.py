@@ -10,9 +10,9 @@ from typing import Any
 
 from gateway.core.terms import Document, Spot
 from gateway.wire.fields import KEYS
-from gateway.wire.walk import SCALARS, Leaf, Steps, hidden, hides, render, says
+from gateway.wire.walk import SCALARS, Steps, hidden, hides, render, says
 
-Placed = tuple[str, Leaf]  # a string, and its channel
+Placed = tuple[str, Steps, str, Document, str]  # a string: its channel, its steps, what it says, who holds it, as what
 
 
 def _places(base: Steps, names: str) -> dict[str, tuple[str, Steps]]:
@@ -42,8 +42,8 @@ def strings(frame: Document) -> list[Placed] | None:
                 return None
         elif type(value) not in SCALARS and (name != "usage" or not _is_numbers(value)):
             return None
-    for _, leaf in found:
-        if leaf.key not in MESSAGE and _is_wrapped(leaf.text):
+    for _, _, text, _, key in found:
+        if key not in MESSAGE and _is_wrapped(text):
             return None
     return found
 
@@ -72,7 +72,7 @@ def _add_choice(found: list[Placed], choices: Any) -> bool:
 
 def _placed(places: dict[str, tuple[str, Steps]], name: str, value: str, holder: Document) -> Placed:
     channel, steps = places[name]
-    return channel, Leaf(steps, value, holder, name)
+    return channel, steps, value, holder, name
 
 
 def _is_numbers(usage: Any) -> bool:
@@ -99,6 +99,6 @@ class Spots:
         self._said = said
 
     def __iter__(self) -> Iterator[Spot]:
-        for channel, leaf in self._said:
-            start = 0 if leaf.key in MESSAGE else 1  # behind the line's end that stands before what is said once
-            yield Spot(channel, start, leaf.text, leaf.steps, leaf.holder, leaf.key)
+        for channel, steps, text, holder, key in self._said:
+            start = 0 if key in MESSAGE else 1  # behind the line's end that stands before what is said once
+            yield Spot(channel, start, text, steps, holder, key)

@@ -123,7 +123,7 @@ def test_it_is_read_as_the_walk_reads_it(document, rewritable):
 @pytest.mark.parametrize("rewritable", [False, True])
 def test_what_openai_sends_is_of_this_shape(rewritable):
     frame = ChatReader({}, stream=False).fit(ANSWER)
-    assert [leaf.text for _, leaf in ordinary.strings(frame)] == [
+    assert [text for _, _, text, _, _ in ordinary.strings(frame)] == [
         ANSWER["id"],
         ANSWER["model"],
         "Hello!",
