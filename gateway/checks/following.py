@@ -2,26 +2,30 @@
 
 Words: an Aho-Corasick automaton whose depth is exactly that suffix. Patterns: for each pattern a
 second one is derived that matches every beginning of its matches; its leftmost match at the end of
-the text is that suffix. Both run in linear time.
+the text is that suffix, give or take a few characters. Both run in linear time.
 """
 
 from __future__ import annotations
 
 import re
-import re._constants as sre
-import re._parser as parser
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import re2
 
 from gateway.checks.hurry import is_hurried, takes
+from gateway.checks.patterns import NotFollowable, beginnings, loosened, may_span
 from gateway.checks.texts import FOLDED, PLAIN
 from gateway.core.holdback import Hit, Scan
 
-MEMORY = 32 << 20  # bytes of a derived pattern; with half of it that of `secrets` is rebuilt again and again
+MEMORY = 32 << 20  # bytes for all beginnings together
+MEMORY_OF_ONE = 4 << 20  # bytes for the beginnings of one pattern
+OFTEN = 2  # times that something is repeated in beginnings that are read together
+COMPILING = 1_000  # units of `hurry` for the beginnings of each pattern, once
+CLOSE = 16  # bytes at the end of a text that are held without a closer look
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 LONG = 200  # bytes of a match; those of most patterns have a bound below it
 NESTED = 16  # refused matches of this length, each beginning in the one before; one more is a hit, unseen: looking
@@ -29,12 +33,7 @@ NESTED = 16  # refused matches of this length, each beginning in the one before;
 SHORT = 1024  # characters that are looked at again with each piece; more only when they are an eighth more, or a text
 # that never ends what it has begun takes the square of its length
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
-RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))  # what an unbroken run is made of
-
-
-class NotFollowable(ValueError):
-    """The pattern can only be looked for in a whole text."""
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -52,13 +51,11 @@ class Automaton:
             self._add(word)
         self._link()
         self.deepest = max(self.depth)
-        begins = "".join(c for c in map(chr, range(128)) if FOLDED[c] in self._next[0])
-        self._idle = re.compile(f"[^{re.escape(begins)}\\x80-\U0010ffff]*")  # plain characters that begin no word
 
-    def passes(self, text: str, place: int) -> int:
-        """Up to where a text holds only plain characters that begin no word."""
-        match = self._idle.match(text, place)
-        return match.end() if match is not None else place
+    @property
+    def begins(self) -> str:
+        """The plain characters that a word begins with."""
+        return "".join(c for c in map(chr, range(128)) if FOLDED[c] in self._next[0])
 
     def _add(self, word: str) -> None:
         state = 0
@@ -90,17 +87,35 @@ class Automaton:
         return self._next[state].get(character, 0)
 
 
+class Listed:
+    """Words, and the exceptions in which they do not count."""
+
+    def __init__(self, words: Automaton, excuses: Automaton | None, *, whole_word: bool) -> None:
+        self.words = words
+        self.excuses = excuses
+        self.whole_word = whole_word
+        self.deepest = max(words.deepest, excuses.deepest if excuses else 0)
+        begins = words.begins + (excuses.begins if excuses else "")
+        self._idle = re.compile(f"[^{re.escape(begins)}\\x80-\U0010ffff]*")
+
+    def passes(self, text: str, place: int) -> int:
+        """Up to where a text holds only plain characters that begin neither."""
+        match = self._idle.match(text, place)
+        return match.end() if match is not None else place
+
+
 class WordScanner:
     """Follows a text for listed words, as `keywords` finds them in a whole text."""
 
-    def __init__(self, words: Automaton, excuses: Automaton | None, *, whole_word: bool) -> None:
-        self._words = words
-        self._excuses = excuses
-        self._whole_word = whole_word
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+        self._words = listed.words
+        self._excuses = listed.excuses
+        self._whole_word = listed.whole_word
         self._state = self._excuse_state = 0
         self._length = 0  # characters of the text
         self._count = 0  # characters of its folded form
-        self._tail: deque[tuple[str, int]] = deque(maxlen=max(words.deepest, excuses.deepest if excuses else 0) + 1)
+        self._tail: deque[tuple[str, int]] = deque(maxlen=listed.deepest + 1)
         self._pending: list[tuple[int, int, int, int]] = []  # start and end in the text, then in the folded form
         self._excused: list[tuple[int, int]] = []  # in the folded form
         self._spaced = True  # nothing or white space came last: more white space says nothing
@@ -126,9 +141,7 @@ class WordScanner:
 
     def _pass_over(self, text: str, place: int) -> int:
         """Go to where a word or an exception may begin; only the character before it matters."""
-        far = self._words.passes(text, place)
-        if self._excuses is not None:
-            far = min(far, self._excuses.passes(text, place))
+        far = self._listed.passes(text, place)
         if far > place:
             self._length += far - place
             self._spaced = text[far - 1].isspace()
@@ -212,11 +225,11 @@ class Patterns:
             self.together.Add(pattern)
         self.together.Compile()
         self.many = len(patterns) > MANY
-        followed = [one for one in patterns if may_span(one[1])] if self.many else patterns
+        followed = [pattern for _, pattern in patterns if not self.many or may_span(pattern)]
         try:
-            self.begun = _all_begun(followed, options)
+            self._beginnings: Beginnings | None = Beginnings(followed, options)
         except (NotFollowable, re2.error):
-            self.begun = None
+            self._beginnings = None
 
     def one(self, number: int) -> Any:
         """A pattern by itself, to tell where it matches."""
@@ -226,24 +239,61 @@ class Patterns:
 
     @property
     def followable(self) -> bool:
-        return self.begun is not None
+        return self._beginnings is not None
 
     def hold(self, text: str, encoded: Encoded, start: int) -> int:
         """From where on the end of a text may still become a match. Of many patterns: its last unbroken run at least."""
-        begun = self.begun.search(encoded.data, encoded.byte(start))
-        hold = encoded.character(begun.start()) if begun is not None else len(text)
+        assert self._beginnings is not None
+        hold = encoded.character(self._beginnings.hold(encoded.data, encoded.byte(start)))
         if self.many:
             hold = min(hold, max(start, len(text.rstrip(_VISIBLE))))
         return hold
 
 
-def _all_begun(patterns: Sequence[tuple[str, str]], options: Any) -> Any:
-    flags = "" if options.case_sensitive else "(?i)"
-    begun = "|".join(f"(?:{beginnings(pattern)})" for _, pattern in patterns)
-    quiet = re2.Options()
-    quiet.log_errors = False
-    quiet.max_mem = MEMORY
-    return re2.compile(f"{flags}(?:{begun})\\z", quiet)
+class Beginnings:
+    """The beginnings of what some patterns match, at the end of a text.
+
+    All together and made looser, they tell it fast. RE2 keeps a state for whatever stands there of each of them: were
+    they exact, nearly every text would need states of its own, which takes twenty times as long. Where they hold more
+    than a little, each pattern has its say by itself.
+    """
+
+    def __init__(self, patterns: Sequence[str], options: Any) -> None:
+        """Raises NotFollowable, or re2.error where they are too many."""
+        self._patterns = patterns
+        self._fold = "" if options.case_sensitive else "(?i)"
+        self._exact = [self._derived(pattern) for pattern in patterns]
+        self._together = _quietly("|".join(self._derived(loosened(one, OFTEN)) for one in patterns), self._fold, MEMORY)
+
+    @staticmethod
+    def _derived(pattern: str) -> str:
+        return f"(?:{beginnings(pattern)})"
+
+    @cached_property
+    def _each(self) -> list[Any] | None:
+        try:
+            return [_quietly(one, self._fold, MEMORY_OF_ONE) for one in self._exact]
+        except re2.error:  # one of them is too large for that: what holds more holds it too
+            return None
+
+    def hold(self, data: bytes, start: int) -> int:
+        """From which byte on there may be one; looked for from `start` on."""
+        begun = self._together.search(data, start)
+        if begun is None:
+            return len(data)
+        hold: int = begun.start()
+        if len(data) - hold <= CLOSE:
+            return hold
+        takes(len(self._exact) // 8 if "_each" in self.__dict__ else COMPILING)
+        found = [one.search(data, hold) for one in self._each or (self._together,)]
+        return min([match.start() for match in found if match is not None], default=len(data))
+
+
+def _quietly(pattern: str, fold: str, memory: int) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = memory
+    return re2.compile(f"{fold}(?:{pattern})\\z", options)
 
 
 class Encoded:
@@ -472,160 +522,3 @@ class LooksScanner:
         """Where in the text a character of the plain form comes from."""
         index = place - self._since
         return self._origins[index] if index < len(self._origins) else self._length
-
-
-# --- the pattern of all beginnings ----------------------------------------------------------------
-
-_CATEGORIES = {
-    sre.CATEGORY_DIGIT: r"\d",
-    sre.CATEGORY_NOT_DIGIT: r"\D",
-    sre.CATEGORY_SPACE: r"\s",
-    sre.CATEGORY_NOT_SPACE: r"\S",
-    sre.CATEGORY_WORD: r"\w",
-    sre.CATEGORY_NOT_WORD: r"\W",
-}
-_PLACES = {sre.AT_BOUNDARY: r"\b", sre.AT_NON_BOUNDARY: r"\B", sre.AT_END: "$", sre.AT_END_STRING: r"\z"}
-_FLAGS = {re.IGNORECASE: "i", re.DOTALL: "s", re.MULTILINE: "m"}
-_MAY_SPAN = re.compile(
-    r"[^!-~]|(?<!\\)\.|\[\^|\[:|\\[^bBd.+*?/(){}\[\]|$-]"
-)  # a pattern without any need not be parsed
-
-
-def may_span(pattern: str) -> bool:
-    """Whether a match may hold white space or a character that is not ASCII."""
-    if not _MAY_SPAN.search(pattern):
-        return False
-    if RE2_ONLY.search(pattern):
-        return True
-    try:
-        return _spans(parser.parse(pattern))
-    except (re.error, RecursionError, OverflowError):
-        return True
-
-
-def _spans(sequence: Iterable[Any]) -> bool:
-    return any(_spans_node(node) for node in sequence)
-
-
-def _spans_node(node: Any) -> bool:
-    kind, given = node
-    match kind:
-        case sre.LITERAL:
-            return not 0x21 <= given <= 0x7E
-        case sre.IN:
-            return any(
-                kind not in {sre.LITERAL, sre.RANGE}
-                or (kind is sre.LITERAL and not 0x21 <= one <= 0x7E)
-                or (kind is sre.RANGE and not (one[0] >= 0x21 and one[1] <= 0x7E))
-                for kind, one in given
-                if (kind, one) != (sre.CATEGORY, sre.CATEGORY_DIGIT)
-            )
-        case sre.AT:
-            return False
-        case sre.SUBPATTERN:
-            return _spans(given[3])
-        case sre.BRANCH:
-            return any(_spans(branch) for branch in given[1])
-        case sre.MAX_REPEAT | sre.MIN_REPEAT:
-            return _spans(given[2])
-    return True
-
-
-def beginnings(pattern: str) -> str:
-    """A pattern that matches every beginning of this one's matches, the empty one too. Raises NotFollowable."""
-    if RE2_ONLY.search(pattern):
-        raise NotFollowable("a class or an escape that only RE2 has")
-    try:
-        tree = parser.parse(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise NotFollowable(str(error)) from error
-    if tree.getwidth()[0] == 0:
-        raise NotFollowable("it can match nothing at all")
-    found = _begun(tree)
-    flags = _flags(tree.state.flags)
-    return f"(?{flags}:{found})" if flags else found
-
-
-def _flags(flags: int) -> str:
-    return "".join(letter for flag, letter in _FLAGS.items() if flags & flag)
-
-
-def _begun(sequence: Iterable[Any]) -> str:
-    """`abc` as `(?:a(?:b(?:c)?)?)?`, with the beginnings of each part in the place of the `?`."""
-    nodes = list(sequence)
-    if not nodes:
-        return ""
-    rest = _begun(nodes[1:]) if len(nodes) > 1 else ""
-    first, whole = _begun_node(nodes[0]), _whole_node(nodes[0])
-    return f"(?:{first}|{whole}(?:{rest}))" if rest else f"(?:{first}|{whole})"
-
-
-def _begun_node(node: Any) -> str:
-    kind, given = node
-    match kind:
-        case sre.LITERAL | sre.NOT_LITERAL | sre.ANY | sre.IN | sre.AT:
-            return ""
-        case sre.SUBPATTERN:
-            _, add, remove, inner = given
-            return _scoped(_begun(inner), add, remove)
-        case sre.BRANCH:
-            return "|".join(f"(?:{_begun(branch)})" for branch in given[1])
-        case sre.MAX_REPEAT | sre.MIN_REPEAT:
-            _, most, inner = given
-            some = "*" if most is sre.MAXREPEAT else f"{{0,{most - 1}}}"
-            return f"(?:{_whole(inner)}){some}{_begun(inner)}" if most else ""
-    raise NotFollowable(str(kind))
-
-
-def _whole(sequence: Iterable[Any]) -> str:
-    return "".join(_whole_node(node) for node in sequence)
-
-
-def _whole_node(node: Any) -> str:
-    kind, given = node
-    match kind:
-        case sre.LITERAL:
-            return _literal(given)
-        case sre.NOT_LITERAL:
-            return f"[^{_literal(given)}]"
-        case sre.ANY:
-            return "."
-        case sre.IN:
-            return _class(given)
-        case sre.AT if given in _PLACES:
-            return _PLACES[given]
-        case sre.SUBPATTERN:
-            _, add, remove, inner = given
-            return _scoped(_whole(inner), add, remove)
-        case sre.BRANCH:
-            return "(?:" + "|".join(_whole(branch) for branch in given[1]) + ")"
-        case sre.MAX_REPEAT | sre.MIN_REPEAT:
-            least, most, inner = given
-            return f"(?:{_whole(inner)}){{{least},{'' if most is sre.MAXREPEAT else most}}}"
-    raise NotFollowable(str(kind))
-
-
-def _scoped(inner: str, add: int, remove: int) -> str:
-    off = _flags(remove)
-    return f"(?{_flags(add)}{'-' + off if off else ''}:{inner})"
-
-
-def _literal(code: int) -> str:
-    return f"\\x{{{code:x}}}"
-
-
-def _class(items: Sequence[Any]) -> str:
-    said = ""
-    for kind, given in items:
-        match kind:
-            case sre.NEGATE:
-                said += "^"
-            case sre.LITERAL:
-                said += _literal(given)
-            case sre.RANGE:
-                said += f"{_literal(given[0])}-{_literal(given[1])}"
-            case sre.CATEGORY:
-                said += _CATEGORIES[given]
-            case _:
-                raise NotFollowable(str(kind))
-    return f"[{said}]"

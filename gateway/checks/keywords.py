@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.checks.base import NOTHING, Check
 from gateway.checks.beside import Beside, digest
-from gateway.checks.following import Automaton, WordScanner, joins
+from gateway.checks.following import Automaton, Listed, WordScanner, joins
 from gateway.checks.sieve import NOT_ASCII, Sieve
 from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
@@ -45,8 +45,7 @@ class Keywords(Check):
     _found: Any = PrivateAttr(default=None)
     _any: Any = PrivateAttr(default=None)  # says fast that none of a few words stands in a text
     _excused: Any = PrivateAttr(default=None)
-    _words: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
-    _excuses: Any = PrivateAttr(default=None)
+    _followed: Any = PrivateAttr(default=None)  # the same, for a text that comes in pieces
 
     @model_validator(mode="after")
     def _something(self) -> Keywords:
@@ -68,11 +67,10 @@ class Keywords(Check):
             plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
             unless = MAY_HOLD_ASCII if all(map(str.isascii, listed)) else NOT_ASCII
             self._sieve = Sieve(self._any, plain, case_sensitive=False, unless=unless)
-        self._words = Automaton(word for word in listed if word)
-        if self.except_:
-            excuses = [folded(word) for word in self.except_]
-            self._excused = _automaton(excuses)
-            self._excuses = Automaton(excuses)
+        excuses = [folded(word) for word in self.except_]
+        self._excused = _automaton(excuses) if excuses else None
+        words = Automaton(word for word in listed if word)
+        self._followed = Listed(words, Automaton(excuses) if excuses else None, whole_word=self.whole_word)
 
     def read_from(self) -> str:
         return self._said
@@ -86,7 +84,7 @@ class Keywords(Check):
         return True
 
     def scanner(self, *, settled: bool = False) -> WordScanner:
-        return WordScanner(self._words, self._excuses, whole_word=self.whole_word)
+        return WordScanner(self._followed)
 
     def judge(self, passages: Sequence[Passage]) -> Judgement:
         if (sieve := self.sieve) is not None and sieve.lets_pass(passages):

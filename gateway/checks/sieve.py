@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import re._constants as sre
-import re._parser as parser
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,13 +9,9 @@ from typing import Any
 
 import re2
 
-from gateway.checks.following import RE2_ONLY
+from gateway.checks.patterns import looks_at_ends, loosened
 from gateway.core.terms import Passage
 
-_MAY_ASK = re.compile(r"\^|\$|\\[^bBdsw.+*?/(){}\[\]|-]|\[:")  # a pattern without any need not be parsed
-# An escape, a class, or how often something is repeated.
-_REPEATED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<least>\d+)(?P<comma>,)?(?P<most>\d*)\}", re.DOTALL)
-FEW = 8  # times that something is repeated
 MEMORY = 32 << 20  # bytes for all patterns of several checks
 NOT_ASCII = r"[^\x00-\x7f]"
 LONG = 16_384  # characters
@@ -117,37 +110,3 @@ def together(texts: Sequence[str]) -> list[str]:
     long = [text for text in texts if len(text) > LONG]
     short = [text for text in texts if len(text) <= LONG] if long else texts
     return [BETWEEN.join(short), *long]
-
-
-def loosened(pattern: str) -> str:
-    """One that matches wherever this one does: what is repeated more than a few times may be repeated at will.
-
-    RE2 counts repetitions by states: of a text that begins a long token at every character it made a new one for each.
-    """
-    return pattern if RE2_ONLY.search(pattern) else _REPEATED.sub(_loosely, pattern)
-
-
-def _loosely(found: re.Match[str]) -> str:
-    least, most = found["least"], found["most"] if found["comma"] else found["least"]
-    if least is None or (int(least) <= FEW and most and int(most) <= FEW):
-        return found[0]
-    return f"{{{min(int(least), FEW)},}}"
-
-
-def looks_at_ends(pattern: str) -> bool:
-    """Whether a pattern may ask where its text begins or ends. What only RE2 can read may."""
-    if not _MAY_ASK.search(pattern):
-        return False
-    if RE2_ONLY.search(pattern):
-        return True
-    try:
-        return _asks(parser.parse(pattern))
-    except (re.error, RecursionError, OverflowError):
-        return True
-
-
-def _asks(node: Any) -> bool:
-    """Assertions in a parsed pattern, other than that a word begins or ends."""
-    if isinstance(node, tuple) and node and node[0] is sre.AT:
-        return node[1] not in {sre.AT_BOUNDARY, sre.AT_NON_BOUNDARY}
-    return isinstance(node, (tuple, list, parser.SubPattern)) and any(map(_asks, node))

@@ -9,8 +9,9 @@ import re2
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.checks.following import MANY, Encoded, NotFollowable, beginnings, may_span
+from gateway.checks.following import CLOSE, MANY, Beginnings, Encoded, Listed
 from gateway.checks.keywords import Keywords
+from gateway.checks.patterns import NotFollowable, beginnings, may_span
 from gateway.checks.regex import Regex
 from gateway.core.terms import Passage, Place
 from tests.conftest import many
@@ -153,6 +154,29 @@ def test_every_beginning_of_a_match_is_a_beginning(pattern, text):
         assert found.start() <= match.start()
 
 
+LONG_BEGUN = [*PATTERNS, r"\d{3,5}(?:[ -]\d{2,4}){3,6}", r"(?:[a-c]{2,4}-){4}x", r"[A-C]{12,20}"]
+long_material = st.lists(
+    st.sampled_from("12 345 6789 - ab-abc- abca ABCABCABC ABCA secret  -----BEGIN ".split(" ")), max_size=16
+)
+
+
+@pytest.mark.parametrize("memory", [4 << 20, 100])  # with too little of it no pattern can say more than all together
+@many
+@given(st.sets(st.sampled_from(LONG_BEGUN), min_size=1), long_material.map(" ".join) | material, st.integers(0, 9))
+def test_more_than_a_little_is_held_only_where_it_must_be(memory, patterns, text, start):
+    exactly = re2.compile("(?:" + "|".join(f"(?:{beginnings(pattern)})" for pattern in sorted(patterns)) + r")\z")
+    data = text.encode()
+    start = min(start, len(data))
+    must = exactly.search(data, start)
+    must = len(data) if must is None else must.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.checks.following.MEMORY_OF_ONE", memory)
+        hold = Beginnings(sorted(patterns), re2.Options()).hold(data, start)
+    assert start <= hold <= must
+    if memory > 100:
+        assert hold == must or len(data) - hold <= CLOSE
+
+
 @pytest.mark.parametrize("pattern", [r"^secret", r"\pL+x", r"[[:alpha:]]{3}x", r"[1[:alpha:]]{3}x", r"a\z", r"\Aabc"])
 def test_what_cannot_be_followed_says_so(pattern):
     with pytest.raises(NotFollowable):
@@ -217,3 +241,18 @@ def test_a_text_that_never_ends_what_it_has_begun_is_not_looked_at_again_with_ea
         assert scanner.feed("key:").safe == 0
     assert scanner.end().hits
     assert sum(looked_at) < 15 * 40_000
+
+
+def test_a_text_of_which_only_exceptions_begin_is_passed_over_once(monkeypatch):
+    passed = []
+
+    def passes(listed, text, place):
+        far = of_listed(listed, text, place)
+        passed.append(far - place)
+        return far
+
+    of_listed = Listed.passes
+    monkeypatch.setattr(Listed, "passes", passes)
+    scanner = Keywords.model_validate({"words": ["foo"], "except": ["the foo"]}).scanner()
+    scanner.feed("token=" * 2_000)
+    assert 0 < sum(passed) <= 12_000

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from gateway.checks import sieve as sieve_
 from gateway.checks import texts as texts_
 from gateway.checks.keywords import Keywords
+from gateway.checks.patterns import looks_at_ends, loosened
 from gateway.checks.pii import Pii
 from gateway.checks.regex import Regex
 from gateway.checks.secrets import NAMED, Secrets, rules
-from gateway.checks.sieve import CommonSieve, Sieve, looks_at_ends, loosened
+from gateway.checks.sieve import CommonSieve, Sieve
 from gateway.checks.texts import folded
 from gateway.checks.urls import Urls
 from gateway.core.terms import Judgement, Passage, Place
