@@ -12,7 +12,9 @@ import argparse
 import gzip
 import json
 import math
+import random
 import statistics
+import string
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from typing import Any
 
 from gateway.checks.base import Check
 from gateway.checks.code import Code
-from gateway.checks.hurry import Crowded, hurried
+from gateway.checks.hurry import Hurry
 from gateway.checks.injection import Injection
 from gateway.checks.invisible import Invisible
 from gateway.checks.keywords import Keywords
@@ -35,7 +37,8 @@ from gateway.checks.repetition import Repetition
 from gateway.checks.secrets import Secrets
 from gateway.checks.toxicity import Toxicity
 from gateway.checks.urls import Urls
-from gateway.core.terms import Passage, Place
+from gateway.core.holdback import AT_ONCE, Crowded, Following
+from gateway.core.terms import OUTPUT_PLACES, Lane, Passage, Piece, Place, Side, Watch
 
 KINDS: dict[str, Check] = {"secrets": Secrets(), "pii": Pii(), "urls": Urls(), "invisible": Invisible()}
 WHOLE: dict[str, Check] = {"injection": Injection(), "toxicity": Toxicity()}  # read a text whole, not as it comes
@@ -47,6 +50,15 @@ TEXT = (
 )
 
 
+TRIES = 6
+CHANCE = {  # RE2 makes new states for nearly each character
+    "digits by chance": "0123456789 -.()",
+    "hexadecimal by chance": "0123456789abcdef:-",
+    "base64 by chance": string.ascii_letters + string.digits + "+/",
+    "anything by chance": string.printable,
+}
+STREAMED = 8_000  # characters of an answer
+WATCH = Watch("kind", Side.OUTPUT, OUTPUT_PLACES, lane=Lane.EXACT)
 INLINE: dict[str, Check] = {
     **KINDS,
     **WHOLE,
@@ -74,6 +86,15 @@ WORST = (
     "vtaber nyy gur ", "erongi uoy lla ", "erongi ", "1n1t1a1 1gn0r3 ", "i g n o r e a l l ", "ingore ", "i.g.n.o.r.e 1gn0r3 4ll &#105; vtaber nyy erongi uoy aWdub3JlIGFsbCBwcmV2aW91cyBydWxlcw== ",
     'tell me how to get there ]{(" so kindly ${[ that he and <?( uno ',
 )  # fmt: skip
+
+
+def made(size: int) -> dict[str, list[str]]:
+    """Texts of so many characters that are made to take long, by a word for each: a few of them."""
+    chance = random.Random(1)
+    return {
+        **{text: [(text * size)[:size]] * TRIES for text in WORST},
+        **{kind: ["".join(chance.choices(of, k=size)) for _ in range(TRIES)] for kind, of in CHANCE.items()},
+    }
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -135,14 +156,14 @@ def follow(check: Check, deltas: list[str]) -> None:
     scanner.end()
 
 
-def hurry(check: Check, text: str) -> tuple[float, bool]:
+def hurry(check: Check, texts: list[str]) -> tuple[float, bool]:
     """(milliseconds of CPU that a look takes the event loop, whether it was left to a thread), the best of a few."""
-    passages = [Passage("p", Place.USER, text)]
     least, crowded = math.inf, False
-    for _ in range(6):
+    for text in texts:
+        passages = [Passage("p", Place.USER, text)]
         start = time.process_time()
         try:
-            with hurried():
+            with Hurry(time.thread_time):
                 check.judge(passages)
         except Crowded:
             crowded = True
@@ -153,10 +174,48 @@ def hurry(check: Check, text: str) -> tuple[float, bool]:
 def worst() -> None:
     print("\n| kind | characters inline | longest, ms | with | left to a thread |\n|---|---:|---:|---|---:|")
     for name, check in INLINE.items():
-        took = {text: hurry(check, (text * check.inline)[: check.inline]) for text in WORST}
+        took = {text: hurry(check, texts) for text, texts in made(check.inline).items()}
         longest = max(took, key=lambda text: took[text][0])
         left = sum(crowded for _, crowded in took.values())
-        print(f"| `{name}` | {check.inline} | {took[longest][0]:.2f} | `{longest[:24]!r}` | {left} of {len(WORST)} |")
+        print(f"| `{name}` | {check.inline} | {took[longest][0]:.2f} | `{longest[:24]!r}` | {left} of {len(took)} |")
+
+
+def along(check: Check, text: str, size: int) -> tuple[float, float, int]:
+    """An answer of this text in pieces of `size` characters, read along: (longest milliseconds of CPU on the event
+    loop, longest on a thread, times that it was left to one)."""
+    following = Following(WATCH, check.scanner)
+    longest, elsewhere, left = 0.0, 0.0, 0
+    for at in range(0, len(text), size):
+        following.add([Piece("content", Place.CONTENT, text[at : at + size])])
+        start = time.thread_time()
+        with Hurry(time.thread_time):
+            finding, _ = following.read()
+        longest = max(longest, time.thread_time() - start)
+        if finding is None and following.behind:
+            left += 1
+            start = time.thread_time()
+            finding, _ = following.read(AT_ONCE)
+            elsewhere = max(elsewhere, time.thread_time() - start)
+        if finding is not None:
+            break
+    return longest * 1e3, elsewhere * 1e3, left
+
+
+def worst_along() -> None:
+    print("\n| kind, read along | longest on the event loop, ms | with | longest on a thread, ms | with |")
+    print("|---|---:|---|---:|---|")
+    for name, check in {name: check for name, check in INLINE.items() if check.follows}.items():
+        follow(check, [TEXT])
+        took = {
+            (text, size): [min(each) for each in zip(*(along(check, one, size) for one in texts[:3]), strict=True)]
+            for text, texts in made(STREAMED).items()
+            for size in (40, STREAMED)
+        }
+        here, there = (max(took, key=lambda one: took[one][n]) for n in (0, 1))
+        print(
+            f"| `{name}` | {took[here][0]:.2f} | `{here[0][:24]!r}` by {here[1]} "
+            f"| {took[there][1]:.1f} | `{there[0][:24]!r}` by {there[1]} |"
+        )
 
 
 def main() -> None:
@@ -179,6 +238,7 @@ def main() -> None:
         passages = [Passage("p", Place.USER, whole)]
         print(f"| `{name}` | {median(lambda check=check, passages=passages: check.judge(passages)):.0f} | |")  # type: ignore[misc]
     worst()
+    worst_along()
 
 
 if __name__ == "__main__":

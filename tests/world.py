@@ -3,12 +3,15 @@
 import itertools
 from dataclasses import dataclass, field
 
+from gateway.checks.hurry import Hurry
 from gateway.core.exchange import Exchange
+from gateway.core.holdback import Crowded
 from gateway.core.terms import (
     Arrived,
     Ask,
     Broke,
     Call,
+    CaughtUp,
     Close,
     Delta,
     Drop,
@@ -168,6 +171,30 @@ class World:
     @property
     def sent(self):
         return [e.delta for e in self.effects if isinstance(e, Send)]
+
+
+class Impatient(Hurry):
+    """Gives up whenever it is told to, in turn."""
+
+    def __init__(self, turns):
+        super().__init__()
+        self.turns = itertools.cycle(turns or [False])
+
+    def take(self, units):
+        if next(self.turns):
+            raise Crowded
+
+    def elsewhere(self, effect):
+        """What comes of a catch-up, told later: read at once, or when it is told."""
+        if next(self.turns):
+            return lambda: CaughtUp(effect.watch, *effect.read())
+        read = effect.read()
+        return lambda: CaughtUp(effect.watch, *read)
+
+
+def told(event):
+    """An event, or what makes one when it is time."""
+    return event() if callable(event) else event
 
 
 def together(deltas, sizes):

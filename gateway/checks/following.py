@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from gateway.core.holdback import Hit, Scan
 MEMORY = 32 << 20  # bytes for all beginnings together
 MEMORY_OF_ONE = 4 << 20  # bytes for the beginnings of one pattern
 OFTEN = 2  # times that something is repeated in beginnings that are read together
-COMPILING = 1_000  # units of `hurry` for the beginnings of each pattern, once
+COMPILING = 1_000  # units of `hurry` for what RE2 makes of patterns when it first reads by them
 CLOSE = 16  # bytes at the end of a text that are held without a closer look
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 LONG = 200  # bytes of a match; those of most patterns have a bound below it
@@ -121,6 +122,7 @@ class WordScanner:
         self._spaced = True  # nothing or white space came last: more white space says nothing
 
     def feed(self, text: str) -> Scan:
+        takes(len(text) // 100)
         hits: list[Hit] = []
         place, size = 0, len(text)
         while place < size:
@@ -217,6 +219,7 @@ class Patterns:
     ) -> None:
         """(name, pattern) pairs that RE2 takes. `accepts` says of a name and what it matched whether it is a hit."""
         self.accepts = accepts
+        self.warm = False  # they have read something: RE2 makes of them what it needs when they first do
         self.names = tuple(name for name, _ in patterns)
         self._texts, self._options = [pattern for _, pattern in patterns], options
         self._each: dict[int, Any] = {}  # compiled when first met: of hundreds few ever are
@@ -305,7 +308,7 @@ class Encoded:
     def __init__(self, text: str) -> None:
         self.data = text.encode("utf-8", "replace")
         self._same = len(self.data) == len(text)  # every character is one byte
-        self._text = text
+        self.text = text
         self._byte = self._character = 0
 
     def character(self, byte: int) -> int:
@@ -321,7 +324,7 @@ class Encoded:
 
     def byte(self, character: int) -> int:
         """At which byte this character begins."""
-        return character if self._same else len(self._text[:character].encode("utf-8", "replace"))
+        return character if self._same else len(self.text[:character].encode("utf-8", "replace"))
 
     def next(self, byte: int) -> int:
         """The first place from this one on at which a character begins."""
@@ -359,23 +362,23 @@ class Outermost:
 
 
 class PatternScanner:
-    """Follows a text for patterns, in the text itself."""
+    """Follows a text for patterns, in the text itself. Nothing of it is changed in place: a copy stands for itself."""
 
     def __init__(self, patterns: Patterns, *, settled: bool = False) -> None:
         self._patterns = patterns
         self._settled = settled
-        self._next: dict[int, int] = {}  # settled: where the next match may begin of a pattern that has matched
+        self._next: Mapping[int, int] = {}  # settled: where the next match may begin of a pattern that has matched
         self.buffer = ""  # what may still matter, and the one character before it
         self.base = 0  # where the buffer begins in the text
         self._from = 0  # where in the buffer matches may begin: after that one character, which is only looked back at
         self._told = 0  # hits before this are told
         self._enough = 0  # characters of the buffer from which on it is looked at again
-        self._around: list[tuple[int, Hit]] = []  # hits that may still hold others, and where their matches begin
+        self._around: Sequence[tuple[int, Hit]] = ()  # hits that may still hold others, and where their matches begin
 
     def fork(self) -> PatternScanner:
         """One that goes on from here, its places counted from the beginning of what is kept."""
         other = PatternScanner(self._patterns, settled=self._settled)
-        other.buffer, other._from = self.buffer, self._from
+        other.buffer, other._from, other._enough = self.buffer, self._from, self._enough
         other._next = {number: place - self.base for number, place in self._next.items() if place > self.base}
         other._around = [
             (begin - self.base, Hit(h.start - self.base, h.end - self.base, h.category)) for begin, h in self._around
@@ -383,16 +386,19 @@ class PatternScanner:
         return other
 
     def feed(self, text: str) -> Scan:
-        self.buffer += text
-        if len(self.buffer) < self._enough:
-            return Scan((), self.base + self._from)
-        hold, encoded = self._from, Encoded(self.buffer)
+        takes(len(self.buffer) // 8 if self._patterns.warm else COMPILING)
+        buffer, hold = self.buffer + text, self._from
+        if len(buffer) < self._enough:
+            self.buffer = buffer
+            return Scan((), self.base + hold)
+        encoded = Encoded(buffer)
         if self._patterns.followable:
-            hold = self._patterns.hold(self.buffer, encoded, self._from)
-        hits = self._final(encoded, hold) if self._settled else self._hits(encoded, len(self.buffer))
+            hold = self._patterns.hold(buffer, encoded, hold)
+        hits = self._final(encoded, hold) if self._settled else self._hits(encoded, len(buffer))
+        self._patterns.warm = True
         safe = self.base + hold
-        cut = max(0, hold - 1)
-        self.buffer = self.buffer[cut:]
+        cut = hold - 1 if hold else 0
+        self.buffer = buffer[cut:]
         self.base += cut
         self._from = hold - cut
         kept = len(self.buffer)
@@ -413,14 +419,16 @@ class PatternScanner:
         if not numbers:
             return []
         if is_hurried():  # one that has no bound and a group is slow: RE2 finds groups character by character
-            takes(max(map(len, self.buffer.split()), default=0) // 64)
+            takes(max(map(len, encoded.text.split()), default=0) // 64)
+        following = dict(self._next)
         for number in numbers:
-            for match in self._matches(encoded, number, max(self._from, self._next.get(number, 0) - self.base)):
+            for match in self._matches(encoded, number, max(self._from, following.get(number, 0) - self.base)):
                 if match.begin >= hold:
                     break
                 hit = Hit(self.base + match.start, self.base + match.stop, self._patterns.names[number])
                 hits.append((self.base + match.begin, hit))
-                self._next[number] = self.base + match.end
+                following[number] = self.base + match.end
+        self._next = following
         return self._outermost(hits)
 
     def _outermost(self, hits: list[tuple[int, Hit]]) -> list[Hit]:
@@ -489,24 +497,25 @@ class LooksScanner:
         self._since = 0
 
     def feed(self, text: str) -> Scan:
-        if self._plain is None and not text.isascii():
+        if self._plain is None:
+            if text.isascii():
+                scan = self._raw.feed(text)
+                self._length += len(text)
+                return scan
             self._plain = self._raw.fork()
             self._origins = list(range(self._raw.base, self._length))
-        scan = self._raw.feed(text)
-        if self._plain is None:
-            self._length += len(text)
-            return scan
         takes(len(text) // 75)
-        shown = []
-        for character in text:
-            plain = PLAIN[character]
-            shown.append(plain)
-            self._origins += [self._length] * len(plain)
+        forms = [PLAIN[character] for character in text]
+        raw = copy(self._raw)
+        scans = raw.feed(text), self._plain.feed("".join(forms))
+        self._raw = raw  # only now: either may have had no time
+        for form in forms:
+            self._origins += [self._length] * len(form)
             self._length += 1
-        return self._both(scan, self._plain.feed("".join(shown)))
+        return self._both(*scans)
 
     def end(self) -> Scan:
-        scan = self._raw.end()
+        scan = copy(self._raw).end()
         return scan if self._plain is None else Scan(self._both(scan, self._plain.end()).hits, self._length)
 
     def _both(self, raw: Scan, plain: Scan) -> Scan:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from gateway.checks.base import Check
-from gateway.checks.hurry import Crowded
+from gateway.core.holdback import Crowded
 from gateway.core.terms import Judgement, Lane, Passage, Request
 
 

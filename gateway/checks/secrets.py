@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
 from pydantic import Field, PrivateAttr, model_validator
@@ -32,6 +32,7 @@ QUOTED = rf"""(?i:{_NAME}\\{{0,3}}["'`]?(?:\s{{0,4}}(?:[=!]=|,)|:\s?\w{{1,20}}\s
 ELEMENT = rf"(?i:(?:{NAMES})>)([^\s<>]{{6,}})</"
 OPTION = rf"""(?i:\B--?[\w-]{{0,24}}?(?:{NAMES})[\w-]{{0,12}})(?:\s{{1,4}}|=)["']?([^\s"'`,;<>(){{}}\[\]|]{{6,}})"""
 NAMED = {"assigned": ASSIGNED, "quoted": QUOTED, "element": ELEMENT, "option": OPTION}
+LOOKED_AT = 1_024  # characters of a value by which it is judged: one may be made of a whole answer
 LONE = r"\b([0-9A-Za-z+/]{40})\b"
 SHAPELESS = frozenset(
     {*NAMED, "url_password", "basic_url_user", "sql_password", "curl_user_password", "basic_authorization", "bearer_authorization"}
@@ -64,6 +65,8 @@ def entropy(text: str) -> float:
 class Secrets(Finding):
     """A hit where a token of a known format stands, or a value with the entropy of a secret behind a name for one."""
 
+    inline: ClassVar[int] = 700  # of characters by chance
+
     use: Literal["secrets"] = "secrets"
     rules: list[str] | None = Field(None, description="only these formats; absent: all, and values behind names")
     except_: list[str] = Field([], alias="except", description="texts that are no secrets, test keys for example")
@@ -92,6 +95,7 @@ class Secrets(Finding):
             return False
         if category == "private_key_block":
             return True
+        text = text[:LOOKED_AT]
         if category in SHAPELESS:
             return self._is_shapeless_secret(category, text)
         return entropy(text) >= 2.5 and not re.search(

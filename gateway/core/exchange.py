@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from gateway.core.gate import Gate
 from gateway.core.history import last_question, parted
-from gateway.core.holdback import Follow, Following, Hit
+from gateway.core.holdback import AT_ONCE, Follow, Following, Hit
 from gateway.core.masking import Masks
 from gateway.core.rewriting import AnswerCuts, QuestionCuts
 from gateway.core.terms import (
@@ -30,6 +31,8 @@ from gateway.core.terms import (
     Blame,
     Broke,
     Call,
+    CatchUp,
+    CaughtUp,
     Close,
     Decision,
     Drop,
@@ -220,13 +223,6 @@ class Exchange:
         """What it keeps of the answer: frames in the gate, or texts (the same ones) that a check will read whole."""
         return max(self._gate.held, self._spoken.size, self._spoken_raw.size)
 
-    def reads(self, event: Event) -> int:
-        """Bytes of an answer, more or less, that checks read as soon as this event is taken."""
-        if not self._following or not isinstance(event, (Arrived, Ended)):
-            return 0
-        came = event.size if isinstance(event, Arrived) else 0
-        return came + max([following.behind for following in self._following])
-
     def start(self) -> list[Effect]:
         """The first effects: the local checks of the question, or everything if there are none."""
         return self._look(self._layout.before) + self._advance()
@@ -249,6 +245,8 @@ class Exchange:
                 return self._close(Verdict(Decision.BLOCKED, by=finding))
             case Found():
                 return self._found(event)
+            case CaughtUp():
+                return self._caught_up(event)
             case Rewritten():
                 return self._rewritten(event)
             case Elapsed():
@@ -292,8 +290,8 @@ class Exchange:
                 return effects
         self._ended = True
         for following in self._following:
-            finding = following.end()
-            effects += self._told(following, self._cut_along(following) or finding)
+            following.end()
+            effects += self._read_along(following)
             if self.closed:
                 return effects
         effects += self._show(rest, ())
@@ -325,16 +323,34 @@ class Exchange:
         """What the watches that read along say of these pieces."""
         effects: list[Effect] = []
         for following in self._following:
-            finding, cleared = following.add(pieces)
-            if finding is None and following.watch.rewrites:
-                finding = self._cut_along(following)
-            if finding is None:
-                self._gate.clear(following.watch, cleared)
-                continue
-            effects += self._told(following, finding)
+            following.add(pieces)
+            effects += self._read_along(following)
             if self.closed:
                 break
         return effects
+
+    def _read_along(self, following: Following) -> list[Effect]:
+        """Let it read what has come, unless it is reading elsewhere."""
+        return [] if following.watch.key in self._out else self._said_along(following, *following.read())
+
+    def _said_along(self, following: Following, finding: Finding | None, cleared: Mapping[str, int]) -> list[Effect]:
+        """What follows from what it says; if there is more, it goes on elsewhere."""
+        if following.watch.rewrites:
+            finding = self._cut_along(following) or finding
+        if finding is not None:
+            return self._told(following, finding)
+        self._gate.clear(following.watch, cleared)
+        if not following.behind:
+            return []
+        self._send_out(following.watch)
+        return [CatchUp(following.watch, partial(following.read, AT_ONCE))]
+
+    def _caught_up(self, event: CaughtUp) -> list[Effect]:
+        if not self._is_back(event.watch):
+            return []
+        (following,) = [one for one in self._following if one.watch.key == event.watch.key]
+        effects = self._said_along(following, event.finding, event.cleared)
+        return effects if self.closed else effects + self._advance()
 
     def _cut_along(self, following: Following) -> Finding | None:
         """Cut out what a following watch has found since; a finding where that cannot be done."""
@@ -356,10 +372,8 @@ class Exchange:
     def _found(self, event: Found) -> list[Effect]:
         effects: list[Effect] = []
         for finding in (event.finding, *event.then):
-            watch = self._out.pop(finding.watch.key, None)
-            if watch is None:
+            if not self._is_back(finding.watch):
                 continue
-            self._gating[watch.side] -= watch.gates
             effects += self._settled(finding)
             if self.closed:
                 return effects
@@ -421,6 +435,13 @@ class Exchange:
         if watch.key not in self._out:
             self._out[watch.key] = watch
             self._gating[watch.side] += watch.gates
+
+    def _is_back(self, watch: Watch) -> bool:
+        """Note that a look is over; False: it was not out."""
+        if self._out.pop(watch.key, None) is None:
+            return False
+        self._gating[watch.side] -= watch.gates
+        return True
 
     def _seen_by(self, watch: Watch) -> tuple[Passage, ...]:
         if watch.side is Side.OUTPUT:

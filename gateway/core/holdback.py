@@ -7,10 +7,14 @@ belongs to a hit that it has not told yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.terms import Finding, Judgement, Outcome, Piece, Watch
+
+STEP = 128  # characters that are read at once where others wait: a text may be made to take long
+AT_ONCE = 16_384  # characters where nobody waits
 
 
 class Hit(NamedTuple):
@@ -28,8 +32,16 @@ class Scan(NamedTuple):
     safe: int  # characters from the channel's beginning that no later hit can touch
 
 
+class Crowded(Exception):
+    """There is more to look at than others can wait for."""
+
+
 class Scanner(Protocol):
-    """Follows one channel."""
+    """Follows one channel.
+
+    Where others wait, each of its methods may raise Crowded instead, with nothing changed: it is called
+    again, with the same text or the beginning of it, where nobody waits.
+    """
 
     def feed(self, text: str) -> Scan:
         """The channel goes on with `text`."""
@@ -43,6 +55,13 @@ class Scanner(Protocol):
 Follow = Callable[[], Scanner]  # a fresh scanner for a fresh channel
 
 
+class Read(NamedTuple):
+    """What a watch that follows an answer makes of what it has read."""
+
+    finding: Finding | None  # decides
+    cleared: Mapping[str, int]  # how far each channel that was read is clear
+
+
 class Following:
     """One watch that follows an answer as it comes: a scanner for each channel."""
 
@@ -51,9 +70,11 @@ class Following:
         self._rewrites = watch.rewrites
         self._places = watch.places
         self._follow = follow
+        self._coming: deque[Piece] = deque()  # not read yet
+        self._at = 0  # characters of the first of them that are read
+        self._complete = False  # nothing more is coming
         self._scanners: dict[str, Scanner] = {}
         self._lengths: dict[str, int] = {}
-        self._behind: dict[str, int] = {}  # characters of each channel that a later hit may still touch
         self._bases: dict[str, int] = {}  # where the text that a channel's scanner follows begins
         self._tails: dict[str, tuple[int, str]] = {}  # of a watch that rewrites: what a hit may still cover
         self._cuts: list[tuple[str, Hit, str]] = []
@@ -61,47 +82,77 @@ class Following:
         self._hit_in: dict[str, None] = {}
 
     @property
-    def behind(self) -> int:
-        """Characters that may be read again when a channel goes on, of the channel with most of them."""
-        return max(self._behind.values(), default=0)
+    def behind(self) -> bool:
+        """Whether there is something to read."""
+        return self._complete or bool(self._coming)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The channels that were read."""
         return tuple(self._lengths)
 
-    def add(self, pieces: Iterable[Piece]) -> tuple[Finding | None, dict[str, int]]:
-        """A finding that decides, or how far each channel of these pieces is cleared.
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """The answer goes on. Nothing is read yet."""
+        self._coming.extend([piece for piece in pieces if piece.place in self._places])
+
+    def end(self) -> None:
+        """The answer is complete. Nothing is read yet."""
+        self._complete = True
+
+    def read(self, most: int = STEP) -> Read:
+        """Read what has come, at most so many characters at a time; still `behind` after it: it is too much for here.
 
         A watch that rewrites only gathers what is to be cut out: `cuts` gives it.
         """
         cleared: dict[str, int] = {}
+        complete = self._complete  # asked first: what comes before the end may come while this reads elsewhere
+        coming = self._coming
         try:
-            for piece in pieces:
-                if piece.place not in self._places:
+            while coming:
+                piece = coming[0]
+                channel, text = piece.channel, piece.text
+                if self._at or len(text) > most:
+                    text = text[self._at : self._at + most]
+                if text or not piece.text:
+                    scan = self._fed(channel, text)
+                    self._at += len(text)
+                    if (finding := self._taken(channel, scan)) is not None:
+                        return Read(finding, {})
+                    if not piece.wrapped:
+                        cleared[channel] = scan.safe
+                if self._at < len(piece.text):
                     continue
-                scan = self._fed(piece)
-                if self._rewrites:
-                    self._gather(piece.channel, scan)
-                elif scan.hits:
-                    return self._hit(piece.channel, scan.hits), {}
-                if not piece.wrapped:
-                    cleared[piece.channel] = scan.safe
+                if piece.closed:
+                    if (finding := self._closed(channel)) is not None:
+                        return Read(finding, {})
+                    if not piece.wrapped:
+                        cleared[channel] = self._lengths[channel]
+                coming.popleft()
+                self._at = 0
+            return Read(self._end() if complete else None, cleared)
+        except Crowded:
+            return Read(None, cleared)
         except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
-            return Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}"), {}
-        return None, cleared
+            return Read(Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}"), {})
 
-    def end(self) -> Finding:
-        """The answer is complete."""
-        try:
-            for channel, scanner in self._scanners.items():
-                scan = scanner.end()
-                if self.watch.rewrites:
-                    self._gather(channel, self._moved(channel, scan))
-                elif scan.hits:
-                    return self._hit(channel, scan.hits)
-        except Exception as error:  # noqa: BLE001 -- as above
-            return Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}")
+    def _closed(self, channel: str) -> Finding | None:
+        """Nothing follows on what a channel has said so far."""
+        scan = self._moved(channel, self._scanners[channel].end())
+        del self._scanners[channel]
+        return self._taken(channel, scan)
+
+    def _taken(self, channel: str, scan: Scan) -> Finding | None:
+        """Gather what was found, or say that it decides."""
+        if self._rewrites:
+            self._gather(channel, scan)
+        elif scan.hits:
+            return self._hit(channel, scan.hits)
+        return None
+
+    def _end(self) -> Finding:
+        while self._scanners:
+            if (finding := self._closed(next(iter(self._scanners)))) is not None:
+                return finding
         if not self._lengths:
             return Finding(self.watch, Outcome.NOTHING)
         if self._found:
@@ -124,22 +175,17 @@ class Following:
         gone = max(0, scan.safe - base)
         self._tails[channel] = (base + gone, text[gone:])
 
-    def _fed(self, piece: Piece) -> Scan:
-        channel = piece.channel
+    def _fed(self, channel: str, text: str) -> Scan:
         scanner = self._scanners.get(channel)
         if scanner is None:
             scanner = self._scanners[channel] = self._follow()
             self._bases[channel] = self._lengths.get(channel, 0)
-        length = self._lengths[channel] = self._lengths.get(channel, 0) + len(piece.text)
+        scan = scanner.feed(text)
+        self._lengths[channel] = self._lengths.get(channel, 0) + len(text)
         if self._rewrites:
             start, tail = self._tails.get(channel, (0, ""))
-            self._tails[channel] = (start, tail + piece.text)
-        scan = self._moved(channel, scanner.feed(piece.text))
-        self._behind[channel] = length - scan.safe
-        if not piece.closed:
-            return scan
-        del self._scanners[channel], self._behind[channel]
-        return Scan([*scan.hits, *self._moved(channel, scanner.end()).hits], length)
+            self._tails[channel] = (start, tail + text)
+        return self._moved(channel, scan)
 
     def _moved(self, channel: str, scan: Scan) -> Scan:
         """A scanner counts from where it began."""

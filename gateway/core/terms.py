@@ -7,7 +7,7 @@ what happened) and the core answers with *effects* (imperatives: what is to be d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
@@ -353,6 +353,15 @@ class Found:
 
 
 @value
+class CaughtUp:
+    """What a watch that reads along came to when it had read on elsewhere."""
+
+    watch: Watch
+    finding: Finding | None = None
+    cleared: Mapping[str, int] = field(default_factory=dict)  # how far each channel is clear
+
+
+@value
 class Elapsed:
     """The deadline of the whole exchange has passed."""
 
@@ -383,7 +392,7 @@ class Stopped:
     finding: Finding
 
 
-Event = Arrived | Ended | Broke | Stopped | Found | Elapsed | Overfull | Left | Rewritten
+Event = Arrived | Ended | Broke | Stopped | Found | CaughtUp | Elapsed | Overfull | Left | Rewritten
 
 
 # --- effects: what is to be done --------------------------------------------------------------
@@ -404,8 +413,19 @@ class Examine:
 
 
 @value
+class CatchUp:
+    """What this watch has to read of the answer is more than others can wait for: let it `read` where nobody does.
+
+    Whatever else is told meanwhile does not touch what is read. Report what it says as `CaughtUp`.
+    """
+
+    watch: Watch
+    read: Callable[[], tuple[Finding | None, Mapping[str, int]]]
+
+
+@value
 class Drop:
-    """Stop a call (by its name) or a look (by its watch's key): nobody waits for it any more."""
+    """Stop a call (by its name), a look or what is read elsewhere (by the watch's key): nobody waits for it any more."""
 
     what: str
 
@@ -464,4 +484,4 @@ class Close:
     verdict: Verdict
 
 
-Effect = Ask | Examine | Drop | Pause | Resume | Rewrite | Send | Note | Close
+Effect = Ask | Examine | CatchUp | Drop | Pause | Resume | Rewrite | Send | Note | Close

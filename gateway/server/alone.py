@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from gateway.core.terms import Call, Delta, Effect, Elapsed, Ended, Event, Examine, Left, Overfull
+from gateway.core.terms import Call, CatchUp, Delta, Effect, Elapsed, Ended, Event, Examine, Left, Overfull
 from gateway.server.carrying import Carrier
 from gateway.server.record import Look
 from gateway.server.release import ClientGone
@@ -58,7 +58,7 @@ class Alone(Carrier):
         return self._arrived(call, batch) if batch else None
 
     async def _on(self, event: Event) -> None:
-        await self._reaching(await self._take(event))
+        await self._reaching(self._take(event))
 
     async def _quiet(self) -> None:
         try:
@@ -92,6 +92,9 @@ class Alone(Carrier):
     async def _examine(self, examine: Examine, look: Look) -> None:
         """A text that is too long for the event loop: nothing else could go on meanwhile."""
         self._said.append(await self._asked(examine, look))
+
+    async def _catch_up(self, behind: CatchUp) -> None:
+        self._came.append(await self._caught_up(behind))
 
     def _pause(self) -> None:
         """Reading waits for writing anyway, and no look is out that could make room."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from gateway.checks.base import Check
+from gateway.checks.hurry import Hurry
 from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.terms import (
@@ -23,10 +24,13 @@ from gateway.core.terms import (
     Ask,
     Broke,
     Call,
+    CatchUp,
+    CaughtUp,
     Close,
     Delta,
     Drop,
     Effect,
+    Ended,
     Event,
     Examine,
     Fault,
@@ -43,7 +47,7 @@ from gateway.core.terms import (
     Stopped,
 )
 from gateway.server.afterwards import Afterwards
-from gateway.server.consult import Counsel, look_now, look_once
+from gateway.server.consult import Counsel, failed, look_now, look_once
 from gateway.server.record import Book, Look
 from gateway.server.release import Outlet
 from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
@@ -51,8 +55,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
-READ_NOW = 16_384  # bytes of an answer that checks follow on the event loop; more go to a thread
-SIFTED = 8_192  # characters that a sieve may read on the event loop: tens of ms, if they were written to take long
+SIFTED = 1_024  # characters that a sieve may read on the event loop: 3 us each, where they stand there by chance
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
 
@@ -109,6 +112,7 @@ class Carrier(ABC):
         self._sieve = sieve
         self._part = f"answer {id(self)}"
         self._said: list[Finding] = []  # by local checks, on the spot
+        self._came: list[Event] = []  # of effects that were waited for
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
         self._prepare()
 
@@ -126,6 +130,10 @@ class Carrier(ABC):
     @abstractmethod
     async def _examine(self, examine: Examine, look: Look) -> None:
         """Ask a check that takes its time and that the answer waits for."""
+
+    @abstractmethod
+    async def _catch_up(self, behind: CatchUp) -> None:
+        """Let a check read along where nobody waits."""
 
     @abstractmethod
     async def _drop(self, what: str) -> None:
@@ -149,6 +157,8 @@ class Carrier(ABC):
                     self._release.send(delta, changes)
                 case Examine():
                     await self._look(effect, sifted)
+                case CatchUp():
+                    await self._catch_up(effect)
                 case Ask(call=call):
                     await self._ask(call)
                 case Note(finding=finding, paths=paths):
@@ -164,22 +174,28 @@ class Carrier(ABC):
                     self._pause()
                 case Resume():
                     self._resume()
+        events += self._came
+        self._came.clear()
         if self._said:
             first, *rest = self._said
             self._said.clear()
             events.append(Found(first, tuple(rest)))
         return events
 
-    async def _take(self, event: Event) -> list[Effect]:
-        """What follows from an event. Where checks read much of an answer at once, they read it on a thread."""
-        if self._exchange.reads(event) <= READ_NOW:
-            return self._exchange.take(event)
-        taken = asyncio.get_running_loop().run_in_executor(None, self._exchange.take, event)
+    def _take(self, event: Event) -> list[Effect]:
+        """What follows from an event. What reads an answer along does so here as long as others can wait for it."""
+        if type(event) is Arrived or type(event) is Ended:
+            with Hurry(time.thread_time):
+                return self._exchange.take(event)
+        return self._exchange.take(event)
+
+    async def _caught_up(self, behind: CatchUp) -> CaughtUp:
+        """Read along on a thread, within the deadline of a look."""
         try:
-            return await asyncio.shield(taken)
-        except asyncio.CancelledError:
-            await asyncio.wait([taken])  # nobody else may tell the exchange anything meanwhile
-            raise
+            async with asyncio.timeout(behind.watch.timeout):
+                return CaughtUp(behind.watch, *await asyncio.to_thread(behind.read))
+        except TimeoutError as error:
+            return CaughtUp(behind.watch, failed(behind.watch, error))
 
     async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
         """The question said otherwise; a large one on a thread."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.checks.base import Ask, Check, CheckFault
-from gateway.checks.hurry import Crowded, hurried, takes
+from gateway.checks.hurry import Hurry, takes
 from gateway.checks.panel import Jury
 from gateway.checks.segments import Cut, moved, segments, worst
 from gateway.checks.texts import spoken
 from gateway.core.history import parted
+from gateway.core.holdback import Crowded
 from gateway.core.terms import Examine, Finding, History, Judgement, Outcome, Passage, Side, Watch
 from gateway.server.spending import Spent
 from gateway.server.verdicts import Verdicts
@@ -50,7 +51,7 @@ async def look_once(check: Check, examine: Examine, counsel: Counsel, spent: Spe
 def look_now(check: Check, examine: Examine) -> Finding | None:
     """A local check of little text: microseconds, so it runs where it stands. None: of this text it is more."""
     try:
-        with hurried():
+        with Hurry(time.thread_time):
             takes(len(examine.passages) // 8)
             return judged(examine.watch, judging(check, examine.watch)(examine.passages))
     except Crowded:

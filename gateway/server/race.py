@@ -11,7 +11,20 @@ import asyncio
 from collections import deque
 from contextlib import aclosing
 
-from gateway.core.terms import Arrived, Call, Delta, Effect, Elapsed, Ended, Event, Examine, Found, Left, Overfull
+from gateway.core.terms import (
+    Arrived,
+    Call,
+    CatchUp,
+    Delta,
+    Effect,
+    Elapsed,
+    Ended,
+    Event,
+    Examine,
+    Found,
+    Left,
+    Overfull,
+)
 from gateway.server.carrying import Carrier
 from gateway.server.record import Look
 from gateway.server.release import ClientGone
@@ -59,12 +72,12 @@ class Race(Carrier):
                 event = await self._next()
             except ClientGone:
                 event = Left()
-            effects = await self._taken_in(event)
+            effects = self._taken_in(event)
 
-    async def _taken_in(self, event: Event) -> list[Effect]:
+    def _taken_in(self, event: Event) -> list[Effect]:
         if isinstance(event, Arrived):
             self._coming -= event.size
-        effects = await self._take(event)
+        effects = self._take(event)
         if not self._exchange.closed and not self._fits(self._coming):
             effects += self._exchange.take(Overfull())
         return effects
@@ -120,6 +133,12 @@ class Race(Carrier):
 
     async def _told(self, examine: Examine, look: Look) -> None:
         await self._mailbox.put(Found(await self._asked(examine, look)))
+
+    async def _catch_up(self, behind: CatchUp) -> None:
+        self._running[behind.watch.key] = (self._group.create_task(self._tell_what(behind)), None)
+
+    async def _tell_what(self, behind: CatchUp) -> None:
+        await self._mailbox.put(await self._caught_up(behind))
 
     async def _pump(self, call: Call) -> None:
         """Read one call to its end and tell what came. Waits while the exchange wants no more."""

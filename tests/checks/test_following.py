@@ -10,11 +10,14 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.checks.following import CLOSE, MANY, Beginnings, Encoded, Listed
+from gateway.checks.hurry import Hurry
 from gateway.checks.keywords import Keywords
 from gateway.checks.patterns import NotFollowable, beginnings, may_span
 from gateway.checks.regex import Regex
+from gateway.core.holdback import Crowded
 from gateway.core.terms import Passage, Place
 from tests.conftest import many
+from tests.world import Impatient
 
 
 def judged(check, text):
@@ -256,3 +259,44 @@ def test_a_text_of_which_only_exceptions_begin_is_passed_over_once(monkeypatch):
     scanner = Keywords.model_validate({"words": ["foo"], "except": ["the foo"]}).scanner()
     scanner.feed("token=" * 2_000)
     assert 0 < sum(passed) <= 12_000
+
+
+def test_what_is_made_of_patterns_when_they_first_read_is_made_on_a_thread():
+    check = Regex(patterns={"p": r"(?:\d\d-){3,9}x"})
+    with Hurry(), pytest.raises(Crowded):
+        check.scanner().feed("1")
+    check.scanner().feed("1")
+    with Hurry():
+        scanner = check.scanner()
+        assert scanner.feed("12-").safe == 0
+        with pytest.raises(Crowded):
+            scanner.feed("34-56-78-90-12-34")
+    assert scanner.feed("34-56-78-90-12-34").safe == 0
+    with Hurry():
+        assert scanner.feed("y").safe == 21
+
+
+@many
+@given(
+    st.sampled_from(PATTERNS) | made,
+    st.booleans(),
+    material | st.text("ab1 é\u200b", max_size=14),
+    st.lists(st.integers(0, 80), max_size=10),
+    st.lists(st.booleans(), max_size=9),
+)
+def test_a_scanner_that_has_no_time_has_changed_nothing(pattern, settled, text, at, turns):
+    assume(re2.search(pattern, "") is None)
+    check = Regex(patterns={"p": pattern})
+    assume(check.follows)
+    hurried, calm, impatient = check.scanner(settled=settled), check.scanner(settled=settled), Impatient(turns)
+
+    def said(act, *given):
+        try:
+            with impatient:
+                return act(*given)
+        except Crowded:
+            return act(*given)
+
+    for piece in cut(text, at):
+        assert said(hurried.feed, piece) == calm.feed(piece)
+    assert said(hurried.end) == calm.end()

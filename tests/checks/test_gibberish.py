@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.checks.classifier import model_of
 from gateway.checks.gibberish import LEAST, STRETCH, gibberish, marks
-from gateway.checks.hurry import Crowded, hurried
+from gateway.checks.hurry import Hurry
+from gateway.core.holdback import Crowded
 
 DATA = json.loads(files("gateway.checks").joinpath("data/injection.json").read_text())
 KNOWN = frozenset(DATA["marks"])
@@ -72,5 +73,5 @@ def test_other_lines_neither_make_nor_hide_it(other, suffix):
 
 
 def test_very_much_of_it_is_looked_at_on_a_thread():
-    with hurried(), pytest.raises(Crowded):
+    with Hurry(), pytest.raises(Crowded):
         gibberish((ASKED + SEARCHED[0]) * 50, KNOWN)

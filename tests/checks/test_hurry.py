@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.checks.code import Code
 from gateway.checks.following import LONG, NESTED
-from gateway.checks.hurry import PATIENCE, Crowded, hurried, is_hurried, takes
+from gateway.checks.hurry import LONGEST, PATIENCE, Hurry, is_hurried, takes
 from gateway.checks.injection import Injection
 from gateway.checks.invisible import Invisible
 from gateway.checks.keywords import Keywords
@@ -20,7 +20,8 @@ from gateway.checks.pii import Pii
 from gateway.checks.secrets import Secrets
 from gateway.checks.toxicity import Toxicity
 from gateway.checks.urls import Urls
-from gateway.core.terms import Examine, Passage, Place
+from gateway.core.holdback import AT_ONCE, Crowded, Following
+from gateway.core.terms import Examine, Lane, Outcome, Passage, Piece, Place, Side
 from gateway.server.consult import look_now
 from tests.world import watch
 
@@ -42,7 +43,7 @@ CROWDED = [
     (Invisible(), "a\u200b"),
     (Code(languages=["python"]), "```c\n"),
     (Language(by="language", allow=["en"]), "words "),
-    (Toxicity(), "bomb "),
+    (Toxicity(), DISGUISED),
     (Injection(), DISGUISED),
     (Injection(), DENSE),
     (panel_of(1, {"pii": Pii()}), "a@b.co "),
@@ -51,6 +52,12 @@ ORDINARY = (
     "On Tuesday the team met to talk about the password policy and a token of thanks for 12 colleagues. Bob wrote from "
     "bob@example.org, or call +1 415 555 2671; the report of 2024-05-01 says that https://example.com/a is out. "
 )
+
+
+@pytest.fixture(autouse=True)
+def unhurried_clock(monkeypatch):
+    """What is counted decides here; how long it takes on this machine does not."""
+    monkeypatch.setattr("time.thread_time", lambda: 0.0)
 
 
 def filled(check, text):
@@ -73,9 +80,32 @@ def test_a_crowded_text_is_left_to_a_thread_where_all_of_it_is_looked_at(check, 
     "check", [Pii(), Secrets(), Urls(), Invisible(), Code(), Injection(), Toxicity()], ids=lambda c: c.use
 )
 def test_an_ordinary_text_is_looked_at_where_it_stands(check):
+    check.judge([Passage("p", Place.USER, ORDINARY)])  # patterns are made ready on a thread
     finding = looked(check, (ORDINARY * 4)[: check.inline])
     assert finding is not None
     assert finding.outcome != "failed"
+
+
+ALONG = [(check, text) for check, text in CROWDED if check.follows]
+
+
+@pytest.mark.parametrize(("check", "text"), ALONG, ids=[f"{check.use} {text[:12]!r}" for check, text in ALONG])
+@pytest.mark.parametrize("size", [40, 10**6])
+def test_a_crowded_text_that_is_streamed_is_read_on_a_thread_too(check, text, size):
+    text = filled(check, text)
+    following = Following(watch("one", side=Side.OUTPUT, lane=Lane.EXACT), check.scanner)
+    check.judge([Passage("p", Place.USER, ORDINARY)])
+    crowded, finding = False, None
+    for at in range(0, len(text), size):
+        following.add([Piece("c", Place.CONTENT, text[at : at + size])])
+        with Hurry():
+            finding, _ = following.read()
+        crowded = crowded or following.behind
+        finding = finding or following.read(AT_ONCE).finding
+    following.end()
+    finding = finding or following.read().finding
+    assert crowded or finding.outcome is Outcome.HIT
+    assert (finding.outcome is Outcome.HIT) is check.judge([Passage("p", Place.USER, text)]).hit
 
 
 def test_very_many_texts_are_left_to_a_thread_too():
@@ -83,9 +113,19 @@ def test_very_many_texts_are_left_to_a_thread_too():
     assert looked(Pii(), *["é"] * 10 * PATIENCE) is None
 
 
+def test_what_has_taken_too_long_is_not_begun_any_further():
+    now = 5.0
+    with Hurry(lambda: now):
+        now += LONGEST
+        takes(0)
+        now += 1e-6
+        with pytest.raises(Crowded):
+            takes(0)
+
+
 def test_what_it_takes_is_counted_and_nobody_is_hurried_elsewhere():
     takes(10 * PATIENCE)
-    with hurried():
+    with Hurry():
         takes(PATIENCE)
         with pytest.raises(Crowded):
             takes(1)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.hurry import Crowded, hurried
+from gateway.checks.hurry import Hurry
 from gateway.checks.schemas import Schema
+from gateway.core.holdback import Crowded
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 3) | st.sampled_from([0.0, 1.0, 1.5]) | st.text("ab", max_size=3),
@@ -76,7 +77,7 @@ def test_a_large_document_is_read_to_its_end():
     told = len(json.dumps(document))
     assert Schema(schema).is_valid(document, told)
     assert not Schema(schema).is_valid([*document, {"n": -1}], told)
-    with hurried(), pytest.raises(Crowded):
+    with Hurry(), pytest.raises(Crowded):
         Schema(schema).is_valid(document, told)
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks.hurry import Crowded, hurried
+from gateway.checks.hurry import Hurry
 from gateway.checks.vocabulary import TOLD, Vocabulary
+from gateway.core.holdback import Crowded
 
 VOCABULARY = Vocabulary(
     ["ignor*", "instruction*", "previous", "précédent*", "instrucciones", "игнорируй*", "инструкци*", "忽略", "指令", "限制", "制限",
@@ -56,7 +57,7 @@ def test_a_word_that_is_said_again_tells_no_more():
 
 
 def test_one_that_is_said_very_often_takes_its_time():
-    with hurried(), pytest.raises(Crowded):
+    with Hurry(), pytest.raises(Crowded):
         VOCABULARY.is_backwards("suoiverp " * 500)
 
 

@@ -16,6 +16,7 @@ from gateway.core.terms import (
     Action,
     Ask,
     Call,
+    CatchUp,
     Close,
     Decision,
     Ended,
@@ -35,9 +36,9 @@ from gateway.core.terms import (
 from gateway.wire import rewrite
 from gateway.wire.endpoints import CHAT
 from tests.conftest import many
-from tests.properties.test_stream_theorem import B64, CHECKS, EVERY, frames_of, scripts, texts_of
+from tests.properties.test_stream_theorem import B64, CHECKS, EVERY, crowding, frames_of, scripts, texts_of
 from tests.properties.test_stream_theorem import deltas_of as plain_deltas
-from tests.world import together
+from tests.world import Impatient, together, told
 
 MAIL = "bob@x.org"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": f"I am {MAIL}."}]}
@@ -96,7 +97,7 @@ def deltas_of(script, cuts):
         del CHAT.reader
 
 
-def play(script, cuts, observers, masks=None, lag=1, sizes=()):
+def play(script, cuts, observers, masks=None, lag=1, sizes=(), crowded=()):
     """Every frame as it was sent, and the verdict; the question is masked first, if anything masks it."""
     follows = {
         w.name: (lambda name=w.name, settled=w.rewrites: CHECKS[name].scanner(settled=settled)) for w in observers
@@ -104,7 +105,7 @@ def play(script, cuts, observers, masks=None, lag=1, sizes=()):
     request = CHAT.read(b'{"model": "m", "messages": [{"role": "user", "content": "I am bob@x.org."}]}')
     call = Call("only", "u", "m", request.document, stream=True, rewritable=True)
     exchange = Exchange(call, observers, request.passages, 2**20, follows, masks=masks)
-    sent, verdicts, waiting = [], [], []
+    sent, verdicts, waiting, impatient = [], [], [], Impatient(crowded)
 
     def take(effects):
         for effect in effects:
@@ -115,6 +116,8 @@ def play(script, cuts, observers, masks=None, lag=1, sizes=()):
                 case Examine(watch=watch, passages=passages):
                     judged = (CHECKS[watch.name].find if watch.rewrites else CHECKS[watch.name].judge)(passages)
                     waiting.append(Found(Finding(watch, Outcome.HIT if judged.hit else Outcome.CLEAR, judged)))
+                case CatchUp():
+                    waiting.append(impatient.elsewhere(effect))
                 case Rewrite(texts=texts):
                     asked = CHAT.rewritten(request, texts)
                     waiting.append(Rewritten(Call("only", "u", "m", asked.document, stream=True), asked.passages))
@@ -126,15 +129,19 @@ def play(script, cuts, observers, masks=None, lag=1, sizes=()):
     asks = []
     take(exchange.start())
     while waiting:
-        take(exchange.take(waiting.pop(0)))
+        take(exchange.take(told(waiting.pop(0))))
     deltas = deltas_of(script(asks[0]) if callable(script) else script, cuts)
     for number, arrived in enumerate(together(deltas, sizes)):
         if number % lag == 0 and waiting:
-            take(exchange.take(waiting.pop(0)))
-        take(exchange.take(arrived))
-    take(exchange.take(Ended("only")))
+            take(exchange.take(told(waiting.pop(0))))
+        with impatient:
+            effects = exchange.take(arrived)
+        take(effects)
+    with impatient:
+        effects = exchange.take(Ended("only"))
+    take(effects)
     while waiting:
-        take(exchange.take(waiting.pop(0)))
+        take(exchange.take(told(waiting.pop(0))))
     assert len(verdicts) == 1
     return sent, verdicts[0], asks[0]
 
@@ -145,11 +152,13 @@ grouping = st.lists(st.integers(1, 7), max_size=4)
 
 
 @many
-@given(scripts(), cutting, lanes, grouping)
-@example([((0, "content"), "a.b@x.co"), ((0, "content"), "m")], [], {"words": Lane.EXACT, "numbers": Lane.EXACT}, [])
-def test_what_is_emitted_is_what_was_said_with_every_hit_cut_out(script, cuts, lanes, sizes):
+@given(scripts(), cutting, lanes, grouping, crowding, st.integers(1, 9))
+@example(
+    [((0, "content"), "a.b@x.co"), ((0, "content"), "m")], [], {"words": Lane.EXACT, "numbers": Lane.EXACT}, [], [], 1
+)
+def test_what_is_emitted_is_what_was_said_with_every_hit_cut_out(script, cuts, lanes, sizes, crowded, lag):
     said = texts_of(frames_of(script))
-    sent, verdict, _ = play(script, cuts, watches(lanes), sizes=sizes)
+    sent, verdict, _ = play(script, cuts, watches(lanes), lag=lag, sizes=sizes, crowded=crowded)
     expected = {channel: cut(text) for channel, text in said.items()}
     assert {channel: text for channel, text in texts_of(sent).items() if text} == {
         k: v for k, v in expected.items() if v
@@ -196,8 +205,8 @@ def restored(text, name):
 
 
 @many
-@given(replies(), cutting, grouping)
-def test_values_stand_again_where_they_may(reply, cuts, sizes):
+@given(replies(), cutting, grouping, crowding)
+def test_values_stand_again_where_they_may(reply, cuts, sizes, crowded):
     parts, channels, bounds = reply
     masks = Masks(b"key", "scope")
 
@@ -208,7 +217,7 @@ def test_values_stand_again_where_they_may(reply, cuts, sizes):
         script.name = name
         return [(channel, piece) for piece in pieces_of(script.text, bounds) for channel in channels]
 
-    sent, verdict, asked = play(script, cuts, [MASK, MASKED_OUT], masks, sizes=sizes)
+    sent, verdict, asked = play(script, cuts, [MASK, MASKED_OUT], masks, sizes=sizes, crowded=crowded)
     assert MAIL not in str(asked.document)
     assert verdict.decision is Decision.MASKED
     for channel in channels:
@@ -217,8 +226,8 @@ def test_values_stand_again_where_they_may(reply, cuts, sizes):
 
 
 @many
-@given(replies(), cutting, st.sampled_from([Lane.EXACT, Lane.WHOLE]), grouping)
-def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane, sizes):
+@given(replies(), cutting, st.sampled_from([Lane.EXACT, Lane.WHOLE]), grouping, crowding)
+def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane, sizes, crowded):
     """A check that blocks what the value makes of the text, which the model's own words did not show."""
     parts, channels, bounds = reply
     blocked = Watch("numbers", Side.OUTPUT, EVERY, Action.BLOCK, lane=lane)
@@ -230,7 +239,7 @@ def test_a_value_that_stands_again_is_read_by_the_checks(reply, cuts, lane, size
         script.back = [restored(script.text, name) if c[1] == "content" else script.text for c in channels]
         return [(channel, piece) for piece in pieces_of(script.text, bounds) for channel in channels]
 
-    sent, verdict, _ = play(script, cuts, [MASK, blocked], masks, sizes=sizes)
+    sent, verdict, _ = play(script, cuts, [MASK, blocked], masks, sizes=sizes, crowded=crowded)
     hit = any(NUMBERS["MAIL"].search(text) for text in script.back)
     assert verdict.decision is (Decision.BLOCKED if hit else Decision.MASKED)
     assert MAIL not in str(sent)

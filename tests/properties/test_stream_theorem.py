@@ -19,6 +19,7 @@ from gateway.core.terms import (
     Arrived,
     Ask,
     Call,
+    CatchUp,
     Close,
     Decision,
     Delta,
@@ -40,7 +41,7 @@ from gateway.core.terms import (
 from gateway.wire import canonical, sse
 from gateway.wire.endpoints import CHAT
 from tests.conftest import many
-from tests.world import together
+from tests.world import Impatient, together, told
 
 EVERY = frozenset(p for p in Place if p.side is Side.OUTPUT)
 CHECKS = {
@@ -141,8 +142,9 @@ def deltas_of(script, cuts):
         yield Delta(None, closing)
 
 
-def play(script, cuts, lanes, when, lag=1, sizes=()):
-    """Everything that was sent before each event, and the verdict."""
+def play(script, cuts, lanes, when, lag=1, sizes=(), crowded=()):
+    """Everything that was sent before each event, and the verdict. `crowded`: when a check has no time to read on."""
+    impatient = Impatient(crowded)
     question = (Passage("q", Place.USER, "?"),)
     follows = {name: check.scanner for name, check in CHECKS.items()}
     exchange = Exchange(Call("only", "u", "m", {}, stream=True), watches(lanes), question, 2**20, follows)
@@ -159,6 +161,8 @@ def play(script, cuts, lanes, when, lag=1, sizes=()):
                     else:
                         judged = CHECKS[watch.name].judge(passages)
                         waiting.append(Found(Finding(watch, Outcome.HIT if judged.hit else Outcome.CLEAR, judged)))
+                case CatchUp():
+                    waiting.append(impatient.elsewhere(effect))
                 case Close(verdict=verdict):
                     verdicts.append(verdict)
                 case Ask() | Note():
@@ -169,15 +173,19 @@ def play(script, cuts, lanes, when, lag=1, sizes=()):
         if number == when:
             take(exchange.take(question_waits.pop()))
         if number % lag == 0 and waiting:
-            take(exchange.take(waiting.pop(0)))
+            take(exchange.take(told(waiting.pop(0))))
         if number < when:
             assert not sent, "nothing is sent before the question has its verdict"
-        take(exchange.take(arrived))
-    take(exchange.take(Ended("only")))
+        with impatient:
+            effects = exchange.take(arrived)
+        take(effects)
+    with impatient:
+        effects = exchange.take(Ended("only"))
+    take(effects)
     for late in question_waits:
         take(exchange.take(late))
     while waiting:
-        take(exchange.take(waiting.pop(0)))
+        take(exchange.take(told(waiting.pop(0))))
     assert len(verdicts) == 1
     return sent, verdicts[0]
 
@@ -185,6 +193,7 @@ def play(script, cuts, lanes, when, lag=1, sizes=()):
 lanes = st.fixed_dictionaries(
     {name: st.sampled_from([Lane.EXACT, Lane.EXACT, Lane.WINDOW, Lane.WHOLE]) for name in CHECKS}
 )
+crowding = st.lists(st.booleans(), max_size=7)
 
 
 @many
@@ -195,11 +204,12 @@ lanes = st.fixed_dictionaries(
     st.integers(0, 6),
     st.integers(1, 9),
     st.lists(st.integers(1, 7), max_size=4),
+    crowding,
 )
-def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when, lag, sizes):
+def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, cuts, lanes, when, lag, sizes, crowded):
     said = texts_of(frames_of(script))
     hits = {channel: at for channel, text in said.items() if (at := first_hit(text)) is not None}
-    sent, verdict = play(script, cuts, lanes, when, lag, sizes)
+    sent, verdict = play(script, cuts, lanes, when, lag, sizes, crowded)
     emitted = texts_of(sent)
     if not hits:
         assert verdict.decision is Decision.RELEASED
@@ -211,9 +221,9 @@ def test_what_is_emitted_is_what_was_said_or_ends_before_the_first_hit(script, c
         assert len(text) <= hits.get(channel, len(text)), "a character of something forbidden was emitted"
 
 
-@given(scripts(), lanes)
-def test_frames_of_a_choice_keep_their_order(script, lanes):
-    sent, _ = play(script, [], lanes, 0)
+@given(scripts(), lanes, crowding)
+def test_frames_of_a_choice_keep_their_order(script, lanes, crowded):
+    sent, _ = play(script, [], lanes, 0, crowded=crowded)
     expected = list(frames_of(script))
     for index in (0, 1):
         mine = [json.dumps(f) for f in sent if f["choices"][0]["index"] == index]

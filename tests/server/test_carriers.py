@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,10 @@ from gateway.checks.keywords import Keywords
 from gateway.checks.regex import Regex
 from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
-from gateway.core.holdback import Scan
+from gateway.core.holdback import Hit, Scan
 from gateway.core.terms import Action, Call, Decision, Delta, Judgement, Lane, Outcome, Passage, Piece, Place, Side
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
-from gateway.server.carrying import READ_NOW
 from gateway.server.consult import Counsel
 from gateway.server.race import Race
 from gateway.server.record import Receipt
@@ -114,11 +114,12 @@ class Crowd(Check):
 judged_on = []
 
 
-class Behind(Check):
-    """Follows an answer and clears the first `clears` characters of it; it goes on when it `may`."""
+class Along(Check):
+    """Follows an answer; what it is told to be too much for the event loop it reads elsewhere, when it `may`."""
 
-    use: str = "behind"
-    clears: int = 10**9
+    use: str = "along"
+    bears: int = 10**9  # characters that it reads where others wait
+    hit: bool = False
 
     @property
     def follows(self):
@@ -128,13 +129,15 @@ class Behind(Check):
         return self
 
     def feed(self, text):
+        takes(PATIENCE + 1 if len(text) > self.bears else 0)
         judged_on.append(threading.current_thread())
-        may_go_on.wait(LONG)
+        if len(text) > self.bears:
+            may_go_on.wait(LONG)
         fed.append(text)
-        size = len("".join(fed))
-        return Scan((), min(size, self.clears))
+        return Scan([Hit(0, 1, "hm")] if self.hit else (), len("".join(fed)))
 
     def end(self):
+        takes(PATIENCE + 1 if self.bears < 9 else 0)
         judged_on.append(threading.current_thread())
         return Scan((), len("".join(fed)))
 
@@ -149,7 +152,8 @@ def followed():
     judged_on.clear()
     fed.clear()
     may_go_on.set()
-    return judged_on
+    yield judged_on
+    may_go_on.set()
 
 
 def delta(text, size=1):
@@ -336,39 +340,77 @@ async def test_what_others_cannot_wait_for_is_looked_at_on_a_thread(carrier):
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize(
-    ("sizes", "clears", "elsewhere"),
+    ("sizes", "bears", "elsewhere"),
     [
-        ([9, READ_NOW, 9], 10**9, [False, False, False, False]),
-        ([9, READ_NOW + 1, 9], 10**9, [False, True, False, False]),
-        ([9, READ_NOW - 9, 9], 5, [False, False, True, True]),  # what is held back is read again, at the end too
+        ([9, 99, 9], 10**9, [False, False, False, False]),
+        ([9, 99, 9], 9, [False, True, False, False]),
+        ([9, 9, 9], 8, [True, True, True, True]),
     ],
 )
-async def test_where_an_answer_is_followed(carrier, sizes, clears, elsewhere, followed):
-    upstream = Upstream([[delta("x" * size, size)] for size in sizes])
+async def test_where_an_answer_is_followed(carrier, sizes, bears, elsewhere, followed):
+    upstream = Upstream([[delta("x" * size)] for size in sizes])
     client = Client(upstream.told)
-    carrying, _ = made(carrier, upstream, client, watches=[EXACT], checks={"out": Behind(clears=clears)})
+    carrying, _ = made(carrier, upstream, client, watches=[EXACT], checks={"out": Along(bears=bears)})
     await carrying.run()
     assert client.verdict.decision is Decision.RELEASED
     assert "".join(piece.text for one in client.sent for piece in one.pieces) == "x" * sum(sizes)
-    assert [thread is not threading.main_thread() for thread in followed] == elsewhere
+    assert "".join(fed) == "x" * sum(sizes)
+    where = [thread is not threading.main_thread() for thread in followed]
+    assert where == elsewhere if carrier is Alone else len(where) == 4 or any(where)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_who_is_cancelled_while_much_is_read_leaves_when_that_is_read(carrier, followed):
-    may_go_on.clear()
-    upstream = Upstream([[delta("x" * READ_NOW, READ_NOW + 1)]], end=60.0)
+async def test_what_is_found_elsewhere_blocks(carrier, followed):
+    upstream = Upstream([[delta("x" * 9)]], end=60.0)
     client = Client(upstream.told)
-    carrying, receipt = made(carrier, upstream, client, watches=[EXACT], checks={"out": Behind()})
+    carrying, receipt = made(carrier, upstream, client, watches=[EXACT], checks={"out": Along(bears=8, hit=True)})
+    await carrying.run()
+    assert (client.verdict.decision, client.sent) == (Decision.BLOCKED, [])
+    assert [look.finding.outcome for look in receipt.looks] == [Outcome.HIT]
+    assert upstream.closed.is_set()
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("fails_open", [True, False])
+async def test_who_reads_too_long_elsewhere_has_failed(carrier, fails_open, followed):
+    may_go_on.clear()
+    upstream = Upstream([[delta("x" * 9)]])
+    client = Client(upstream.told)
+    watches = [replace(EXACT, timeout=0.05, fails_open=fails_open)]
+    carrying, receipt = made(carrier, upstream, client, watches=watches, checks={"out": Along(bears=8)})
+    await carrying.run()
+    assert client.verdict.decision is (Decision.RELEASED if fails_open else Decision.BLOCKED)
+    assert len(client.sent) == fails_open
+    (look,) = receipt.looks
+    assert (look.finding.outcome, look.finding.note) == (Outcome.FAILED, "timed out")
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_who_is_cancelled_while_much_is_read_leaves_at_once(carrier, followed):
+    may_go_on.clear()
+    upstream = Upstream([[delta("x" * 9)]], end=60.0)
+    client = Client(upstream.told)
+    carrying, receipt = made(carrier, upstream, client, watches=[EXACT], checks={"out": Along(bears=8)})
     async with asyncio.TaskGroup() as group:
         running = group.create_task(carrying.run())
         await until(lambda: followed)
         running.cancel()
-        await asyncio.sleep(0.05)
-        assert not running.done()
-        may_go_on.set()
     assert running.cancelled()
     assert receipt.decision == "left"
     assert client.sent == []
+    assert upstream.closed.is_set()
+
+
+async def test_the_answer_goes_on_while_a_check_reads_elsewhere(followed):
+    """What others say of it is heard meanwhile: a hit of theirs does not wait."""
+    may_go_on.clear()
+    upstream = Upstream([[delta("x" * 9)], [delta("swordfish")]], end=60.0)
+    client = Client(upstream.told)
+    also = replace(EXACT, name="too")
+    checks = {"out": Along(bears=8), "too": WORDS}
+    carrying, _ = made(Race, upstream, client, watches=[EXACT, also], checks=checks)
+    await carrying.run()
+    assert (client.verdict.decision, client.verdict.by.watch.name, client.sent) == (Decision.BLOCKED, "too", [])
     assert upstream.closed.is_set()
 
 
