@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.units import Age, Duration, Size
 from gateway.yamlfile import did_you_mean
@@ -27,10 +28,10 @@ class SettingsError(Exception):
     """A variable that cannot be used; the message names it."""
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Every field is `OUTRIDER_` and its name in capitals."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     host: str = Field("127.0.0.1", description="address of the data listener")
     port: int = Field(8080, ge=1, le=65535, description="port of the data listener")
@@ -42,10 +43,14 @@ class Settings(BaseModel):
     log_format: Literal["auto", "console", "json"] = "auto"
     max_body: Size = Field(10 * 1024**2, description="bytes of a request body")
     max_held: Size = Field(1024**2, description="bytes of one answer that may be held back")
-    drain: Duration = Field(30.0, description="seconds that SIGTERM waits for answers under way")
-    keepalive: Duration = Field(15.0, description="seconds of silence after which a stream under way gets a comment")
-    body_timeout: Duration = Field(20.0, description="seconds for a body to arrive")
-    header_timeout: Duration = Field(10.0, description="seconds for the head of a request")
+    drain: Duration = Field(
+        30.0, validate_default=False, description="seconds that SIGTERM waits for answers under way"
+    )
+    keepalive: Duration = Field(
+        15.0, validate_default=False, description="seconds of silence after which a stream under way gets a comment"
+    )
+    body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
+    header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
     cors_origins: str = Field("", description="origins of web pages that may call, with commas between; * is all")
     compress_from: Size = Field(64 * 1024, description="bytes from which a plain answer is compressed; 0: never")
     mask_key: SecretStr | None = Field(
@@ -67,7 +72,9 @@ class Settings(BaseModel):
     audit_on_error: Literal["answer", "refuse"] = Field(
         "answer", description="while receipts cannot be kept: answer and count what is lost, or refuse every request"
     )
-    audit_keep: Age = Field(90 * 86_400.0, description="how long receipts are kept, for example 90d; 0: for ever")
+    audit_keep: Age = Field(
+        90 * 86_400.0, validate_default=False, description="how long receipts are kept, for example 90d; 0: for ever"
+    )
     audit_rotate: Size = Field(64 * 1024**2, description="bytes from which a new file of jsonl:// is begun")
     audit_key: SecretStr | None = Field(
         None, description="key of the chain and of hashed texts; without it whoever writes the store can forge both"
@@ -76,7 +83,7 @@ class Settings(BaseModel):
     max_connections: int = Field(4096, ge=1, description="client connections at a time")
     max_concurrent: int = Field(1024, ge=1, description="requests answered at a time; a stream is one until it ends")
     max_queued: int = Field(256, ge=0, description="requests that may wait for a place; beyond it: 503")
-    queue_wait: Duration = Field(1.0, description="seconds that they wait at most")
+    queue_wait: Duration = Field(1.0, validate_default=False, description="seconds that they wait at most")
     max_memory_held: Size = Field(
         512 * 1024**2, description="bytes of bodies and held answers over all requests; 0: no limit"
     )
@@ -106,7 +113,7 @@ def load_settings() -> Settings:
     """Read the environment. Raises SettingsError."""
     _refuse_later(os.environ)
     try:
-        settings = Settings.model_validate(_said(os.environ))
+        settings = Settings()
     except ValidationError as error:
         one = error.errors()[0]
         name = f"{PREFIX}{str(one['loc'][0]).upper()}"
@@ -119,12 +126,6 @@ def load_settings() -> Settings:
     if settings.admin_port == settings.port and settings.admin_host == settings.host:
         raise SettingsError(f"{PREFIX}ADMIN_PORT: is the port of the data listener; 0 is none")
     return settings
-
-
-def _said(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is said of each field; an empty variable says nothing."""
-    variables = {name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
 
 
 SHARED = ("max_connections", "max_concurrent", "max_queued", "max_memory_held")
