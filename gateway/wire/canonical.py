@@ -35,6 +35,9 @@ class AsItCame(Document):
         super().__init__(document)
         self.body = body
 
+    def __setitem__(self, key: str, value: Any) -> NoReturn:
+        raise TypeError("what goes on as it came is not changed")
+
 
 class Malformed(ValueError):
     """An answer of the upstream that has no single reading. The message never quotes it."""

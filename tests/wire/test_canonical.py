@@ -114,6 +114,11 @@ def test_what_came_in_canonical_form_goes_on_as_it_came_and_what_was_made_of_it_
     assert type(strict) is type(canonical.parse_answer(body)) is dict
 
 
+def test_what_goes_on_as_it_came_is_not_changed_in_place():
+    with pytest.raises(TypeError):
+        canonical.parse(b'{"a":1}')["a"] = 2
+
+
 def test_its_bytes_are_those_that_came():
     body = b'{"a":1,"b":["x"]}'
     assert canonical.dump(canonical.parse(body)) is body
