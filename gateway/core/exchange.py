@@ -343,7 +343,7 @@ class Exchange:
         if not following.behind:
             return []
         self._send_out(following.watch)
-        return [CatchUp(following.watch, partial(following.read, AT_ONCE))]
+        return [CatchUp(following.watch, partial(following.read, AT_ONCE), following.size)]
 
     def _caught_up(self, event: CaughtUp) -> list[Effect]:
         if not self._is_back(event.watch):

@@ -87,6 +87,11 @@ class Following:
         return self._complete or bool(self._coming)
 
     @property
+    def size(self) -> int:
+        """Characters that are to be read."""
+        return sum([len(piece.text) for piece in self._coming]) - self._at
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The channels that were read."""
         return tuple(self._lengths)

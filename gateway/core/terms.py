@@ -421,6 +421,7 @@ class CatchUp:
 
     watch: Watch
     read: Callable[[], tuple[Finding | None, Mapping[str, int]]]
+    size: int = 0  # characters that wait to be read
 
 
 @value

@@ -47,9 +47,10 @@ from gateway.core.terms import (
     Stopped,
 )
 from gateway.server.afterwards import Afterwards
-from gateway.server.consult import Counsel, failed, look_now, look_once
+from gateway.server.consult import Counsel, failed, look_now, look_once, size_of
 from gateway.server.record import Book, Look
 from gateway.server.release import Outlet
+from gateway.server.threads import aside
 from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
 
 log = structlog.get_logger()
@@ -193,15 +194,16 @@ class Carrier(ABC):
         """Read along on a thread, within the deadline of a look."""
         try:
             async with asyncio.timeout(behind.watch.timeout):
-                return CaughtUp(behind.watch, *await asyncio.to_thread(behind.read))
+                return CaughtUp(behind.watch, *await aside(behind.size, behind.read))
         except TimeoutError as error:
             return CaughtUp(behind.watch, failed(behind.watch, error))
 
     async def _reword(self, texts: Mapping[tuple[str, str], str]) -> Rewritten:
         """The question said otherwise; a large one on a thread."""
         assert self._rewording is not None
-        if sum(map(len, texts.values())) > INLINE:
-            return await asyncio.to_thread(self._rewording, texts)
+        size = sum(map(len, texts.values()))
+        if size > INLINE:
+            return await aside(size, self._rewording, texts)
         return self._rewording(texts)
 
     async def _sift(self, effects: Sequence[Effect], sieve: CommonSieve) -> Sifted:
@@ -210,14 +212,14 @@ class Carrier(ABC):
         if len(looks) < 2:
             return UNSIFTED
         shown = [*{id(passage): passage for look in looks for passage in look.passages}.values()]
-        began = time.monotonic()
-        if sieve.ready and sum([len(passage.text) for passage in shown]) <= SIFTED:
+        began, size = time.monotonic(), size_of(shown)
+        if sieve.ready and size <= SIFTED:
             silent = sieve.silent(shown)
         else:
             silent = frozenset()
             with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
                 async with asyncio.timeout(min([look.watch.timeout for look in looks])):
-                    silent = await asyncio.to_thread(sieve.silent, shown)
+                    silent = await aside(size, sieve.silent, shown)
         return Sifted(silent, began, time.monotonic())
 
     async def _look(self, examine: Examine, sifted: Sifted) -> None:
@@ -230,7 +232,7 @@ class Carrier(ABC):
             self._after.append((examine, look))
         elif (
             check.local
-            and sum([len(passage.text) for passage in examine.passages]) <= check.inline
+            and size_of(examine.passages) <= check.inline
             and (finding := look_now(check, examine)) is not None
         ):
             self._found(look, finding)

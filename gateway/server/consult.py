@@ -18,6 +18,7 @@ from gateway.core.history import parted
 from gateway.core.holdback import Crowded
 from gateway.core.terms import Examine, Finding, History, Judgement, Outcome, Passage, Side, Watch
 from gateway.server.spending import Spent
+from gateway.server.threads import aside
 from gateway.server.verdicts import Verdicts
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ async def look_once(check: Check, examine: Examine, counsel: Counsel, spent: Spe
     try:
         async with asyncio.timeout(watch.timeout):
             if check.local:
-                judgement = await asyncio.to_thread(judging(check, watch), examine.passages)
+                judgement = await aside(size_of(examine.passages), judging(check, watch), examine.passages)
             else:
                 ask = counsel.until(time.monotonic() + watch.timeout, Spent() if spent is None else spent)
                 judgement = await _Look(ask, counsel.verdicts, examine).judge(check, examine.passages)
@@ -73,7 +74,7 @@ class _Look:
         if isinstance(check, Jury):
             return await self._vote(check, passages)
         if check.local:
-            return await asyncio.to_thread(check.judge, passages)
+            return await aside(size_of(passages), check.judge, passages)
         old, new = parted(passages) if self._apart else ([], passages)
         parts = [*old, new] if new or not old else old
         groups = [group for part in parts for group in segments(part, check.most, single=check.single)]
@@ -143,6 +144,11 @@ class _Look:
             for task in running:
                 task.cancel()
         return jury.judgement(dict(said))
+
+
+def size_of(passages: Sequence[Passage]) -> int:
+    """Characters."""
+    return sum([len(passage.text) for passage in passages])
 
 
 def _hit(said: Sequence[Judgement]) -> bool:

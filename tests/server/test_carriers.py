@@ -17,6 +17,7 @@ from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.holdback import Hit, Scan
 from gateway.core.terms import Action, Call, Decision, Delta, Judgement, Lane, Outcome, Passage, Piece, Place, Side
+from gateway.server import threads
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
 from gateway.server.consult import Counsel
@@ -399,6 +400,27 @@ async def test_who_is_cancelled_while_much_is_read_leaves_at_once(carrier, follo
     assert receipt.decision == "left"
     assert client.sent == []
     assert upstream.closed.is_set()
+
+
+async def test_long_texts_keep_no_thread_that_short_ones_need(followed):
+    """However many long ones are read, a short one is read beside them."""
+    may_go_on.clear()
+    check = Along(bears=8)
+
+    async def answered(size):
+        upstream = Upstream([[delta("x" * size)]])
+        client = Client(upstream.told)
+        await made(Race, upstream, client, watches=[EXACT], checks={"out": check})[0].run()
+        return client.verdict.decision
+
+    async with asyncio.TaskGroup() as group:
+        long = [group.create_task(answered(threads.LONG + 1)) for _ in range(40)]
+        await until(lambda: len(followed) >= threads.MOST)
+        short = group.create_task(answered(9))
+        await until(lambda: len(followed) > threads.MOST)
+        assert len(followed) == threads.MOST + 1
+        may_go_on.set()
+    assert {one.result() for one in (*long, short)} == {Decision.RELEASED}
 
 
 async def test_the_answer_goes_on_while_a_check_reads_elsewhere(followed):
