@@ -72,6 +72,8 @@ class Plan:
 
     def bound(self, request: Request) -> Plan:
         """The plan for this very request: some checks read it."""
+        if not self._readers:
+            return self
         found = {name: bound for name, check in self._readers.items() if (bound := check.bound(request)) is not check}
         return replace(self, checks={**self.checks, **found}) if found else self
 
