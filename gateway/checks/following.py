@@ -116,7 +116,8 @@ class WordScanner:
         self._state = self._excuse_state = 0
         self._length = 0  # characters of the text
         self._count = 0  # characters of its folded form
-        self._tail: deque[tuple[str, int]] = deque(maxlen=listed.deepest + 1)
+        self._tail: list[tuple[str, int]] = []  # of the folded form, and where it comes from: what a word may need
+        self._most = 2 * listed.deepest + 2  # of it; then half of it goes
         self._pending: list[tuple[int, int, int, int]] = []  # start and end in the text, then in the folded form
         self._excused: list[tuple[int, int]] = []  # in the folded form
         self._spaced = True  # nothing or white space came last: more white space says nothing
@@ -148,7 +149,7 @@ class WordScanner:
             self._length += far - place
             self._spaced = text[far - 1].isspace()
             self._count += 1
-            self._tail.append((" " if self._spaced else FOLDED[text[far - 1]] or " ", self._length - 1))
+            self._tail = [(" " if self._spaced else FOLDED[text[far - 1]] or " ", self._length - 1)]
         return far
 
     def end(self) -> Scan:
@@ -161,6 +162,8 @@ class WordScanner:
             self._settle(hits, following=folded, over=False)
         self._count += 1
         self._tail.append((folded, self._length))
+        if len(self._tail) > self._most:
+            del self._tail[: self._most // 2]
         self._state = self._words.step(self._state, folded)
         if self._excuses is not None:
             self._excuse_state = self._excuses.step(self._excuse_state, folded)

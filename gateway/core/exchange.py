@@ -112,6 +112,9 @@ class Spoken:
         return known
 
 
+UNREAD = Spoken(frozenset())  # of an answer that nobody reads whole: nothing is kept
+
+
 def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> Watch:
     """A watch that nobody waits for or can read along for reads the whole, and so does each of a plain answer."""
     if watch.lane in {Lane.WHOLE, Lane.AFTER}:
@@ -200,8 +203,8 @@ class Exchange:
         self._shown: dict[tuple[frozenset[Place], History], tuple[Passage, ...]] = {}  # of them, by who reads them
         self._max_held = max_held
         self._gate = Gate(layout.holding)
-        self._spoken = Spoken(layout.read)
-        self._spoken_raw = Spoken(layout.read_raw)
+        self._spoken = Spoken(layout.read) if layout.read else UNREAD
+        self._spoken_raw = Spoken(layout.read_raw) if layout.read_raw else UNREAD
         self._out: dict[str, Watch] = {}  # looks that are out, by the watch's key
         self._gating = dict.fromkeys(Side, 0)  # of them, those that somebody waits for
         self._asked = False

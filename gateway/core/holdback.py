@@ -7,7 +7,6 @@ belongs to a hit that it has not told yet.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -62,6 +61,38 @@ class Read(NamedTuple):
     cleared: Mapping[str, int]  # how far each channel that was read is clear
 
 
+class _Channel:
+    """One channel that is read, and the scanner that follows it."""
+
+    __slots__ = ("base", "length", "scanner", "start", "tail")
+
+    def __init__(self) -> None:
+        self.scanner: Scanner | None = None  # None: nothing follows on what it has said
+        self.length = 0
+        self.base = 0  # where the text that its scanner follows begins
+        self.start = 0  # where what is kept of it begins
+        self.tail = ""  # of a watch that rewrites: what a hit may still cover
+
+    def feed(self, text: str, follow: Follow) -> Scan:
+        if self.scanner is None:
+            self.scanner, self.base = follow(), self.length
+        scan = self._moved(self.scanner.feed(text))
+        self.length += len(text)
+        return scan
+
+    def end(self) -> Scan:
+        assert self.scanner is not None
+        scan = self._moved(self.scanner.end())
+        self.scanner = None
+        return scan
+
+    def _moved(self, scan: Scan) -> Scan:
+        """A scanner counts from where it began."""
+        if not self.base:
+            return scan
+        return Scan([Hit(h.start + self.base, h.end + self.base, h.category) for h in scan.hits], self.base + scan.safe)
+
+
 class Following:
     """One watch that follows an answer as it comes: a scanner for each channel."""
 
@@ -70,15 +101,12 @@ class Following:
         self._rewrites = watch.rewrites
         self._places = watch.places
         self._follow = follow
-        self._coming: deque[Piece] = deque()  # not read yet
+        self._coming: list[Piece] = []  # not read yet
         self._at = 0  # characters of the first of them that are read
         self._complete = False  # nothing more is coming
-        self._scanners: dict[str, Scanner] = {}
-        self._lengths: dict[str, int] = {}
-        self._bases: dict[str, int] = {}  # where the text that a channel's scanner follows begins
-        self._tails: dict[str, tuple[int, str]] = {}  # of a watch that rewrites: what a hit may still cover
+        self._channels: dict[str, _Channel] = {}  # that were read
         self._cuts: list[tuple[str, Hit, str]] = []
-        self._found: set[str] = set()
+        self._found: dict[str, None] = {}
         self._hit_in: dict[str, None] = {}
 
     @property
@@ -94,7 +122,7 @@ class Following:
     @property
     def paths(self) -> tuple[str, ...]:
         """The channels that were read."""
-        return tuple(self._lengths)
+        return tuple(self._channels)
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """The answer goes on. Nothing is read yet."""
@@ -111,10 +139,10 @@ class Following:
         """
         cleared: dict[str, int] = {}
         complete = self._complete  # asked first: what comes before the end may come while this reads elsewhere
-        coming = self._coming
+        coming, done = self._coming, 0
         try:
-            while coming:
-                piece = coming[0]
+            while done < len(coming):
+                piece = coming[done]
                 channel, text = piece.channel, piece.text
                 if self._at or len(text) > most:
                     text = text[self._at : self._at + most]
@@ -131,20 +159,20 @@ class Following:
                     if (finding := self._closed(channel)) is not None:
                         return Read(finding, {})
                     if not piece.wrapped:
-                        cleared[channel] = self._lengths[channel]
-                coming.popleft()
+                        cleared[channel] = self._channels[channel].length
+                done += 1
                 self._at = 0
             return Read(self._end() if complete else None, cleared)
         except Crowded:
             return Read(None, cleared)
         except Exception as error:  # noqa: BLE001 -- a check is a guest: its fault is a finding
             return Read(Finding(self.watch, Outcome.FAILED, note=f"raised {type(error).__name__}"), {})
+        finally:
+            del coming[:done]
 
     def _closed(self, channel: str) -> Finding | None:
         """Nothing follows on what a channel has said so far."""
-        scan = self._moved(channel, self._scanners[channel].end())
-        del self._scanners[channel]
-        return self._taken(channel, scan)
+        return self._taken(channel, self._channels[channel].end())
 
     def _taken(self, channel: str, scan: Scan) -> Finding | None:
         """Gather what was found, or say that it decides."""
@@ -155,10 +183,10 @@ class Following:
         return None
 
     def _end(self) -> Finding:
-        while self._scanners:
-            if (finding := self._closed(next(iter(self._scanners)))) is not None:
+        for channel, kept in self._channels.items():
+            if kept.scanner is not None and (finding := self._closed(channel)) is not None:
                 return finding
-        if not self._lengths:
+        if not self._channels:
             return Finding(self.watch, Outcome.NOTHING)
         if self._found:
             judged = Judgement(hit=True, categories=tuple(sorted(self._found)), paths=tuple(self._hit_in))
@@ -172,32 +200,22 @@ class Following:
 
     def _gather(self, channel: str, scan: Scan) -> None:
         """Keep the hits and their texts; of the rest, only what a later hit may need."""
-        base, text = self._tails.get(channel, (0, ""))
+        kept = self._channels[channel]
+        base, text = kept.start, kept.tail
         for hit in scan.hits:
-            self._found.add(hit.category)
+            self._found[hit.category] = None
             self._hit_in[channel] = None
             self._cuts.append((channel, hit, text[max(0, hit.start - base) : hit.end - base]))
         gone = max(0, scan.safe - base)
-        self._tails[channel] = (base + gone, text[gone:])
+        kept.start, kept.tail = base + gone, text[gone:]
 
     def _fed(self, channel: str, text: str) -> Scan:
-        scanner = self._scanners.get(channel)
-        if scanner is None:
-            scanner = self._scanners[channel] = self._follow()
-            self._bases[channel] = self._lengths.get(channel, 0)
-        scan = scanner.feed(text)
-        self._lengths[channel] = self._lengths.get(channel, 0) + len(text)
+        kept = self._channels.get(channel) or _Channel()
+        scan = kept.feed(text, self._follow)
         if self._rewrites:
-            start, tail = self._tails.get(channel, (0, ""))
-            self._tails[channel] = (start, tail + text)
-        return self._moved(channel, scan)
-
-    def _moved(self, channel: str, scan: Scan) -> Scan:
-        """A scanner counts from where it began."""
-        base = self._bases[channel]
-        if not base:
-            return scan
-        return Scan([Hit(h.start + base, h.end + base, h.category) for h in scan.hits], base + scan.safe)
+            kept.tail += text
+        self._channels[channel] = kept
+        return scan
 
     def _hit(self, channel: str, hits: Sequence[Hit]) -> Finding:
         named = tuple(dict.fromkeys(hit.category for hit in hits))

@@ -45,6 +45,7 @@ class Alone(Carrier):
             while not self._exchange.closed:
                 event = await self._next(call)
                 await (self._quiet() if event is None else self._on(event))
+                del event  # it is not kept while the next one is awaited
 
     async def _next(self, call: Call) -> Event | None:
         """What comes of the call next; None: nothing but time has passed."""

@@ -211,6 +211,7 @@ class HttpUpstream:
                                 record.first_delta = record.first_delta or time.monotonic()
                                 deltas[:0], ahead = ahead, []
                             yield deltas
+                            del deltas  # they are not kept while the next ones are awaited
                 if closing := answer.reader.closing():  # what can only be read now that the answer is complete
                     yield [Delta(None, closing)]
                 answer.response.release()
