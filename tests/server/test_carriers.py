@@ -148,8 +148,8 @@ fed = []
 
 
 @pytest.fixture
-def followed():
-    """On which threads an answer is followed."""
+async def followed():
+    """On which threads an answer is followed. What still waits on one goes on before the loop is closed."""
     judged_on.clear()
     fed.clear()
     may_go_on.set()
