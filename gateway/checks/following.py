@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import re2
@@ -33,6 +34,7 @@ NESTED = 16  # refused matches of this length, each beginning in the one before;
 # closer at every one of them takes the square of their length
 SHORT = 1024  # characters that are looked at again with each piece; more only when they are an eighth more, or a text
 # that never ends what it has begun takes the square of its length
+NOT_PLAIN = "[\x80-\U0010ffff]"
 DECOY = "-"  # the name of patterns that are no hits, and nothing inside them is
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))  # what an unbroken run is made of
 
@@ -54,9 +56,15 @@ class Automaton:
         self.deepest = max(self.depth)
 
     @property
-    def begins(self) -> str:
-        """The plain characters that a word begins with."""
-        return "".join(c for c in map(chr, range(128)) if FOLDED[c] in self._next[0])
+    def begins(self) -> dict[str, str]:
+        """With which plain character a word may begin, and which may then follow; "": any."""
+        begins = {}
+        for spelt in map(chr, range(128)):
+            state = self._next[0].get(FOLDED[spelt])
+            if state is not None:
+                seconds = [second for second in map(chr, range(128)) if FOLDED[second] in self._next[state]]
+                begins[spelt] = "" if self.found[state] or " " in self._next[state] else "".join(seconds)
+        return begins
 
     def _add(self, word: str) -> None:
         state = 0
@@ -96,13 +104,21 @@ class Listed:
         self.excuses = excuses
         self.whole_word = whole_word
         self.deepest = max(words.deepest, excuses.deepest if excuses else 0)
-        begins = words.begins + (excuses.begins if excuses else "")
-        self._idle = re.compile(f"[^{re.escape(begins)}\\x80-\U0010ffff]*")
+        begins = [one.begins.items() for one in (words, excuses) if one is not None]
+        self._begun = re.compile(
+            "|".join([NOT_PLAIN, *(_begun(first, seconds) for first, seconds in dict.fromkeys(chain(*begins)))])
+        )
 
     def passes(self, text: str, place: int) -> int:
-        """Up to where a text holds only plain characters that begin neither."""
-        match = self._idle.match(text, place)
-        return match.end() if match is not None else place
+        """Up to where a text holds only plain characters with which neither begins."""
+        match = self._begun.search(text, place)
+        return match.start() if match is not None else len(text)
+
+
+def _begun(first: str, seconds: str) -> str:
+    """A beginning of two characters; what is not plain may be invisible, and of what is to come nothing is known."""
+    follows = f"(?:[{re.escape(seconds)}]|{NOT_PLAIN}|\\Z)" if seconds else ""
+    return re.escape(first) + follows
 
 
 class WordScanner:

@@ -9,7 +9,7 @@ import re2
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.checks.following import CLOSE, MANY, Beginnings, Encoded, Listed
+from gateway.checks.following import CLOSE, MANY, Automaton, Beginnings, Encoded, Listed
 from gateway.checks.hurry import Hurry
 from gateway.checks.keywords import Keywords
 from gateway.checks.patterns import NotFollowable, beginnings, may_span
@@ -300,3 +300,21 @@ def test_a_scanner_that_has_no_time_has_changed_nothing(pattern, settled, text, 
     for piece in cut(text, at):
         assert said(hurried.feed, piece) == calm.feed(piece)
     assert said(hurried.end) == calm.end()
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "upto"),
+    [
+        ("forbidden", "a few Fine fish", 15),  # no "fo" in it
+        ("forbidden", "a few FOund", 6),
+        ("forbidden", "a few f\u200bo", 6),  # what is not plain may be invisible
+        ("forbidden", "a few é", 6),
+        ("forbidden", "a few f", 6),  # nobody knows what comes
+        ("f", "a few", 2),
+        ("f x", "a few", 2),  # white space may be anything
+    ],
+)
+def test_what_begins_no_word_is_passed_over(word, text, upto):
+    listed = Listed(Automaton([word]), None, whole_word=False)
+    assert listed.passes(text, 0) == upto
+    assert Listed(Automaton(["zebra"]), Automaton([word]), whole_word=False).passes(text, 0) == upto
