@@ -184,6 +184,11 @@ class Impatient(Hurry):
         if next(self.turns):
             raise Crowded
 
+    def told(self, exchange, event):
+        """What the exchange does with an event, as far as there is time."""
+        with self:
+            return exchange.take(event)
+
     def elsewhere(self, effect):
         """What comes of a catch-up, told later: read at once, or when it is told."""
         if next(self.turns):

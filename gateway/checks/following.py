@@ -284,7 +284,6 @@ class Beginnings:
         """Raises NotFollowable, or re2.error where they are too many."""
         self._patterns = patterns
         self._fold = "" if options.case_sensitive else "(?i)"
-        self._exact = [self._derived(pattern) for pattern in patterns]
         self._together = _quietly("|".join(self._derived(loosened(one, OFTEN)) for one in patterns), self._fold, MEMORY)
 
     @staticmethod
@@ -294,7 +293,7 @@ class Beginnings:
     @cached_property
     def _each(self) -> list[Any] | None:
         try:
-            return [_quietly(one, self._fold, MEMORY_OF_ONE) for one in self._exact]
+            return [_quietly(self._derived(one), self._fold, MEMORY_OF_ONE) for one in self._patterns]
         except re2.error:  # one of them is too large for that: what holds more holds it too
             return None
 
@@ -306,7 +305,7 @@ class Beginnings:
         hold: int = begun.start()
         if len(data) - hold <= CLOSE:
             return hold
-        takes(len(self._exact) // 8 if "_each" in self.__dict__ else COMPILING)
+        takes(len(self._patterns) // 8 if "_each" in self.__dict__ else COMPILING)
         found = [one.search(data, hold) for one in self._each or (self._together,)]
         return min([match.start() for match in found if match is not None], default=len(data))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import re._constants as sre
 import re._parser as parser
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 RE2_ONLY = re.compile(r"\\[pPzQC]|\[:\^?\w+:\]")  # what Python's parser does not know, or reads in another way
@@ -38,12 +38,15 @@ _MAY_SPAN = re.compile(
 
 def may_span(pattern: str) -> bool:
     """Whether a match may hold white space or a character that is not ASCII."""
-    if not _MAY_SPAN.search(pattern):
-        return False
+    return bool(_MAY_SPAN.search(pattern)) and _tells(pattern, _spans)
+
+
+def _tells(pattern: str, asks: Callable[[Any], bool]) -> bool:
+    """What the parsed pattern says when it is asked; of one that only RE2 can read, whatever is asked may be so."""
     if RE2_ONLY.search(pattern):
         return True
     try:
-        return _spans(parser.parse(pattern))
+        return asks(parser.parse(pattern))
     except (re.error, RecursionError, OverflowError):
         return True
 
@@ -196,14 +199,7 @@ def loosened(pattern: str, few: int = FEW) -> str:
 
 def looks_at_ends(pattern: str) -> bool:
     """Whether a pattern may ask where its text begins or ends. What only RE2 can read may."""
-    if not _MAY_ASK.search(pattern):
-        return False
-    if RE2_ONLY.search(pattern):
-        return True
-    try:
-        return _asks(parser.parse(pattern))
-    except (re.error, RecursionError, OverflowError):
-        return True
+    return bool(_MAY_ASK.search(pattern)) and _tells(pattern, _asks)
 
 
 def _asks(node: Any) -> bool:

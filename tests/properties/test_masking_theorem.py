@@ -134,12 +134,8 @@ def play(script, cuts, observers, masks=None, lag=1, sizes=(), crowded=()):
     for number, arrived in enumerate(together(deltas, sizes)):
         if number % lag == 0 and waiting:
             take(exchange.take(told(waiting.pop(0))))
-        with impatient:
-            effects = exchange.take(arrived)
-        take(effects)
-    with impatient:
-        effects = exchange.take(Ended("only"))
-    take(effects)
+        take(impatient.told(exchange, arrived))
+    take(impatient.told(exchange, Ended("only")))
     while waiting:
         take(exchange.take(told(waiting.pop(0))))
     assert len(verdicts) == 1

@@ -176,12 +176,8 @@ def play(script, cuts, lanes, when, lag=1, sizes=(), crowded=()):
             take(exchange.take(told(waiting.pop(0))))
         if number < when:
             assert not sent, "nothing is sent before the question has its verdict"
-        with impatient:
-            effects = exchange.take(arrived)
-        take(effects)
-    with impatient:
-        effects = exchange.take(Ended("only"))
-    take(effects)
+        take(impatient.told(exchange, arrived))
+    take(impatient.told(exchange, Ended("only")))
     for late in question_waits:
         take(exchange.take(late))
     while waiting:

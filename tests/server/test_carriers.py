@@ -357,7 +357,10 @@ async def test_where_an_answer_is_followed(carrier, sizes, bears, elsewhere, fol
     assert "".join(piece.text for one in client.sent for piece in one.pieces) == "x" * sum(sizes)
     assert "".join(fed) == "x" * sum(sizes)
     where = [thread is not threading.main_thread() for thread in followed]
-    assert where == elsewhere if carrier is Alone else len(where) == 4 or any(where)
+    if carrier is Alone:
+        assert where == elsewhere
+    else:  # which may take together what came together
+        assert any(where) is any(elsewhere)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
