@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.policy.warm import warm
 from gateway.server.admin import Admin, watch_loop
 from gateway.server.app import Gateway
 from gateway.server.reload import Reloader
@@ -244,6 +245,7 @@ async def _serve(
             started()
         async with asyncio.TaskGroup() as group:
             lag = group.create_task(watch_loop(gateway))
+            group.create_task(asyncio.to_thread(warm, gateway.policies))
             line = group.create_task(siblings.run(gateway, stop.set)) if siblings is not None else None
             reloading = group.create_task(reloader.run(gateway)) if reloader is not None else None
             await stop.wait()

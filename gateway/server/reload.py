@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.policy.model import PolicySet
+from gateway.policy.warm import warm
 from gateway.server.heap import give_back
 from gateway.yamlfile import FileError
 
@@ -100,9 +101,14 @@ class Reloader:
             if self._files.changed() or asked:
                 return
 
+    def _loaded(self) -> PolicySet:
+        policies = self._load()
+        warm(policies)
+        return policies
+
     async def _reload(self, gateway: Gateway) -> None:
         try:
-            policies = await asyncio.to_thread(self._load)
+            policies = await asyncio.to_thread(self._loaded)
         except FileError as error:
             gateway.refused = tuple(map(str, error.mistakes))
             log.error("policies_refused", mistakes=gateway.refused)
