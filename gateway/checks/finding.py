@@ -15,13 +15,18 @@ from gateway.checks.sieve import Sieve
 from gateway.checks.texts import MAY_BE_DISGUISED, looks
 from gateway.core.terms import Judgement, Passage
 
-MEMORY = 64 << 20  # bytes for all patterns of one check
-
 
 class Finding(Check):
     """A kind whose hits are matches that it accepts; it can follow a text and cut its hits out."""
 
     can_rewrite: ClassVar[bool] = True
+    sifted: ClassVar[int] = (
+        300  # characters of which its patterns, made looser, say in half a millisecond that none matches
+    )
+
+    memory: ClassVar[int] = (
+        8 << 20
+    )  # bytes for all patterns; when RE2 has learned so much it forgets it, which takes time
 
     _patterns: Any = PrivateAttr(default=None)
 
@@ -36,11 +41,11 @@ class Finding(Check):
     def model_post_init(self, context: Any) -> None:
         options = re2.Options()
         options.log_errors = False
-        options.max_mem = MEMORY
+        options.max_mem = self.memory
         found = tuple(self.patterns())
         self._patterns = Patterns(found, options, self.accepts)
         hits = [pattern for name, pattern in found if name != DECOY]
-        self._sieve = Sieve(self._patterns.together, hits, unless=MAY_BE_DISGUISED)
+        self._sieve = Sieve(self._patterns.together, hits, at_once=self.sifted, unless=MAY_BE_DISGUISED)
 
     @cached_property
     def sieve(self) -> Sieve | None:

@@ -256,6 +256,7 @@ class Patterns:
     def one(self, number: int) -> Any:
         """A pattern by itself, to tell where it matches."""
         if number not in self._each:
+            takes(COMPILING)
             self._each[number] = re2.compile(self._texts[number], self._options)
         return self._each[number]
 

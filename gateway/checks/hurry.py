@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
+from typing import Self
 
 from gateway.core.holdback import Crowded
 
 PATIENCE = 32  # units of some 20 us, about what one closer look at a match takes
-LONGEST = 0.0006  # seconds of CPU; what takes so long is not begun any further
+LONGEST = 0.0004  # seconds of CPU; what takes so long is not begun any further
 
 
 class Hurry:
     """Inside, work that tells `takes` of itself raises Crowded once it is too much."""
 
-    __slots__ = ("_clock", "_left", "_token", "_until")
+    __slots__ = ("_clock", "_left", "_token", "_until", "began")
 
     _token: Token[Hurry | None]
+    began: float  # seconds of the clock
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         """`clock` gives the seconds of CPU that this thread has had; without one only what is told of counts."""
         self._clock = clock
         self._left = PATIENCE
 
-    def __enter__(self) -> None:
-        self._until = self._clock() + LONGEST if self._clock is not None else 0.0
+    def __enter__(self) -> Self:
+        self.began = self._clock() if self._clock is not None else 0.0
+        self._until = self.began + LONGEST
         self._token = _hurry.set(self)
+        return self
 
     def __exit__(self, *_: object) -> None:
         _hurry.reset(self._token)

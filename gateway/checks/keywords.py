@@ -66,7 +66,7 @@ class Keywords(Check):
         if self._any is not None:
             plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
             unless = MAY_HOLD_ASCII if all(map(str.isascii, listed)) else NOT_ASCII
-            self._sieve = Sieve(self._any, plain, case_sensitive=False, unless=unless)
+            self._sieve = Sieve(self._any, plain, at_once=self.inline, case_sensitive=False, unless=unless)
         excuses = [folded(word) for word in self.except_]
         self._excused = _automaton(excuses) if excuses else None
         words = Automaton(word for word in listed if word)

@@ -74,7 +74,8 @@ _SHAPED = re2.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS["phone"]
 class Pii(Finding):
     """A hit where a value of one of the entities stands, its checksum right where it has one."""
 
-    inline: ClassVar[int] = 300  # of digits by chance; RE2 makes new states for nearly each
+    memory: ClassVar[int] = 4 << 20
+    inline: ClassVar[int] = 150  # of digits by chance; RE2 makes new states for nearly each
 
     use: Literal["pii"] = "pii"
     entities: list[Entity] = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import re2
 from pydantic import Field, PrivateAttr, model_validator
@@ -23,6 +23,8 @@ class Regex(Check):
     """A hit where a pattern matches. RE2 syntax: no look-around, no backreferences."""
 
     can_rewrite = True
+
+    inline: ClassVar[int] = 1_000
 
     use: Literal["regex"] = "regex"
     patterns: dict[str, str] = Field(
@@ -53,7 +55,11 @@ class Regex(Check):
             ) from None
         self._names, self._set = tuple(self.patterns), together
         self._sieve = Sieve(
-            together, [*self.patterns.values()], case_sensitive=self.case_sensitive, unless=MAY_BE_DISGUISED
+            together,
+            [*self.patterns.values()],
+            at_once=self.inline,
+            case_sensitive=self.case_sensitive,
+            unless=MAY_BE_DISGUISED,
         )
         self._followed = Patterns(tuple(self.patterns.items()), options)
         return self

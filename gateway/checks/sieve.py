@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import re2
 
-from gateway.checks.patterns import looks_at_ends, loosened
+from gateway.checks.patterns import NotFollowable, looks_at_ends, loosened, shortened
 from gateway.core.terms import Passage
 
-MEMORY = 32 << 20  # bytes for all patterns of several checks
+MEMORY = 8 << 20  # bytes for one pass; when RE2 has learned so much it forgets it, which takes it a millisecond
+FEW = 8  # patterns of a check that join those of others
+ANYTHING = "(?s:.)"
+SOON = 0.0001  # seconds after which no more is read on the event loop; the last piece may take much longer
+FAR = 80  # characters within which one knows of any match that there may be one
+SPACES = 24  # white space in a row; of more nothing is said
+MUCH_SPACE = rf"[\s\x0b\x1c-\x1f]{{{SPACES + 1}}}"
 NOT_ASCII = r"[^\x00-\x7f]"
 LONG = 16_384  # characters
 BETWEEN = "\n"  # stands between the texts: what matches in one of them matches in all of them together
@@ -26,15 +32,23 @@ class Sieve:
     """
 
     def __init__(
-        self, compiled: Any, patterns: Sequence[str], *, case_sensitive: bool = True, unless: str = NOT_ASCII
+        self,
+        compiled: Any,
+        patterns: Sequence[str],
+        *,
+        at_once: int,
+        case_sensitive: bool = True,
+        unless: str = NOT_ASCII,
     ) -> None:
         """`compiled`: the set of these patterns, of which one matches in each text in which there is a hit.
 
         That need be right for plain ASCII only, and for texts without a character that `unless` is a pattern of.
+        `at_once`: characters of them that are read in less than a millisecond, whatever they are.
         """
         self._compiled = compiled
         self._patterns = patterns
         self._case_sensitive = case_sensitive
+        self.at_once = max(at_once, FAR * 2)
         self.unless = unless
 
     @cached_property
@@ -42,10 +56,13 @@ class Sieve:
         """Whether the texts can be asked about together."""
         return not any(map(looks_at_ends, self._patterns))
 
-    @property
+    @cached_property
     def patterns(self) -> list[str]:
-        """As they can stand in another set, made looser."""
-        looser = map(loosened, self._patterns)
+        """As they can stand in another set, made looser and short."""
+        try:
+            looser = [loosened(shortened(pattern, FAR, SPACES)) for pattern in self._patterns]
+        except NotFollowable:
+            return [ANYTHING]
         return [pattern if self._case_sensitive else f"(?i:{pattern})" for pattern in looser]
 
     def lets_pass(self, passages: Sequence[Passage]) -> bool:
@@ -61,7 +78,7 @@ class Sieve:
 
 
 class CommonSieve:
-    """Several checks that are asked in one pass."""
+    """Several checks that are asked in few passes."""
 
     def __init__(self, sieves: Mapping[str, Sieve]) -> None:
         """By the names of the checks; compiled when it is first asked."""
@@ -69,40 +86,88 @@ class CommonSieve:
         self.names = frozenset(self._sieves)
 
     @cached_property
-    def _compiled(self) -> tuple[Any, list[set[str]]] | None:
-        """The set, and of whom each of its patterns says that there may be something; None: they are too many."""
-        whose: dict[str, set[str]] = defaultdict(set)
-        for name, sieve in self._sieves.items():
-            for pattern in (*sieve.patterns, sieve.unless):
-                whose[pattern].add(name)
-        options = re2.Options()
-        options.max_mem = MEMORY
-        options.log_errors = False
-        patterns = re2.Set.SearchSet(options)
-        try:
-            for pattern in whose:
-                patterns.Add(pattern)
-            patterns.Compile()
-        except re2.error:
-            return None
-        return patterns, [*whose.values()]
+    def _passes(self) -> list[_Pass]:
+        """Few patterns join those of others; many stay alone: what a character costs that is new to RE2 grows with all
+        patterns of a pass, and how many are new with those of each.
+        """
+        few = {name: sieve for name, sieve in self._sieves.items() if len(sieve.patterns) <= FEW}
+        many = [{name: sieve} for name, sieve in self._sieves.items() if name not in few] or [{}]
+        return [_Pass(sieves) for sieves in ({**few, **many[0]}, *many[1:]) if sieves]
 
     @property
     def ready(self) -> bool:
         """Whether it has been compiled, which takes longer than asking it."""
-        return "_compiled" in self.__dict__
+        return "_passes" in self.__dict__
 
     def silent(self, passages: Sequence[Passage]) -> frozenset[str]:
-        """Of the checks, those that find nothing in any of these texts, as far as one pass tells."""
-        if self._compiled is None:
-            return frozenset()
-        patterns, whose = self._compiled
-        matched = [
-            number
-            for text in together([passage.text for passage in passages])
-            for number in patterns.Match(text.encode("utf-8", "replace")) or ()
-        ]
-        return self.names.difference(*[whose[number] for number in matched])
+        """Of the checks, those that find nothing in any of these texts, as far as this tells."""
+        may_find: set[str] = set()
+        for text in together([passage.text for passage in passages]):
+            may_find.update(self._disguised(text))
+            for one in self._passes:
+                one.read(text, may_find)
+        return self.names - may_find
+
+    def soon(self, passages: Sequence[Passage], clock: Callable[[], float]) -> frozenset[str] | None:
+        """The same, on the event loop. None: it turned out to be more than others can wait for, by a clock in seconds."""
+        may_find: set[str] = set()
+        until = 0.0
+        for text in together([passage.text for passage in passages]):
+            may_find.update(self._disguised(text))
+            for one in self._passes:
+                for piece in one.pieces(text):
+                    if not until:
+                        until = clock() + SOON
+                    elif clock() > until:
+                        return None
+                    one.read(piece, may_find)
+        return self.names - may_find
+
+    def _disguised(self, text: str) -> Iterable[str]:
+        """The checks that are to look closer at a text that is not ASCII."""
+        if text.isascii():
+            return ()
+        data = text.encode("utf-8", "replace")
+        unless = {sieve.unless for sieve in self._sieves.values()}
+        found = {one for one in unless if re2.compile(one).search(data) is not None}
+        return [name for name, sieve in self._sieves.items() if sieve.unless in found]
+
+
+class _Pass:
+    """One set of patterns, each of which says of some checks that they may find something."""
+
+    def __init__(self, sieves: Mapping[str, Sieve]) -> None:
+        self.names = frozenset(sieves)
+        self._at_once = min(sieve.at_once for sieve in sieves.values())
+        whose: dict[str, set[str]] = defaultdict(set)
+        for name, sieve in sieves.items():
+            for pattern in (*sieve.patterns, MUCH_SPACE):
+                whose[pattern].add(name)
+        self._whose = [*whose.values()]
+        options = re2.Options()
+        options.max_mem = MEMORY
+        options.log_errors = False
+        self._patterns: Any = re2.Set.SearchSet(options)
+        try:
+            for pattern in whose:
+                self._patterns.Add(pattern)
+            self._patterns.Compile()
+        except re2.error:  # they are too many
+            self._patterns = None
+
+    def pieces(self, text: str) -> Sequence[str]:
+        """A text a little at a time, so that each match stands whole in one of them, with what touches it."""
+        size, step = self._at_once, self._at_once - FAR - 2
+        if len(text) <= size:
+            return (text,)
+        return [text[start : start + size] for start in range(0, len(text) - FAR - 2, step)]
+
+    def read(self, text: str, may_find: set[str]) -> None:
+        """Add the checks that may find something in this text."""
+        if self._patterns is None:
+            may_find.update(*self._whose)
+        elif matched := self._patterns.Match(text.encode("utf-8", "replace")):
+            may_find.update(*[self._whose[number] for number in matched])
 
 
 def together(texts: Sequence[str]) -> list[str]:

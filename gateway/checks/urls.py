@@ -6,7 +6,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -29,6 +29,8 @@ _NAME = re.compile(r"[a-z0-9.*-]+\Z")
 
 class Urls(Finding):
     """A hit where a link leads to a place that is not allowed, or hides where it leads."""
+
+    sifted: ClassVar[int] = 1_000
 
     use: Literal["urls"] = "urls"
     allow: list[str] = Field([], description="domains, their subdomains included; given: all others are hits")

@@ -149,8 +149,7 @@ def _compiled(patterns: Iterable[str]) -> Any:
 def _several(pattern: Any, text: str) -> bool:
     found = set[bytes]()
     for count, match in enumerate(pattern.finditer(text.encode("utf-8", "replace"))):
-        if count % CROWD == CROWD - 1:
-            takes(1)
+        takes(int(count % CROWD == CROWD - 1))
         found.add(match[0].lower())
         if len(found) >= TOLD:
             return True

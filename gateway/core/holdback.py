@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.core.terms import Finding, Judgement, Outcome, Piece, Watch
 
-STEP = 256  # characters that are read at once where others wait: a text may be made to take long
+STEP = 128  # characters that are read at once where others wait: a text may be made to take long
 AT_ONCE = 16_384  # characters where nobody waits
 
 

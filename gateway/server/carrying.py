@@ -56,7 +56,8 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, Ups
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
-SIFTED = 1_024  # characters that a sieve may read on the event loop: 3 us each, where they stand there by chance
+SIFTED = 1_024  # characters that a sieve may read on the event loop
+HELD = 0.0001  # seconds of CPU after which others have the event loop before another check is asked on it
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
 
@@ -115,6 +116,7 @@ class Carrier(ABC):
         self._said: list[Finding] = []  # by local checks, on the spot
         self._came: list[Event] = []  # of effects that were waited for
         self._after: list[tuple[Examine, Look]] = []  # looks of those who only look on, for when the answer is over
+        self._since = time.thread_time()  # this exchange, or somebody else, has had the event loop
         self._prepare()
 
     def _prepare(self) -> None:  # noqa: B027 -- not every carrier has something
@@ -186,7 +188,8 @@ class Carrier(ABC):
     def _take(self, event: Event) -> list[Effect]:
         """What follows from an event. What reads an answer along does so here as long as others can wait for it."""
         if type(event) is Arrived or type(event) is Ended:
-            with Hurry(time.thread_time):
+            with Hurry(time.thread_time) as hurry:
+                self._since = hurry.began
                 return self._exchange.take(event)
         return self._exchange.take(event)
 
@@ -213,13 +216,12 @@ class Carrier(ABC):
             return UNSIFTED
         shown = [*{id(passage): passage for look in looks for passage in look.passages}.values()]
         began, size = time.monotonic(), size_of(shown)
-        if sieve.ready and size <= SIFTED:
-            silent = sieve.silent(shown)
-        else:
-            silent = frozenset()
-            with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
-                async with asyncio.timeout(min([look.watch.timeout for look in looks])):
-                    silent = await aside(size, sieve.silent, shown)
+        if sieve.ready and size <= SIFTED and (silent := sieve.soon(shown, time.monotonic)) is not None:
+            return Sifted(silent, began, time.monotonic())
+        silent = frozenset()
+        with suppress(TimeoutError):  # then each is asked by itself, and fails in its own way
+            async with asyncio.timeout(min([look.watch.timeout for look in looks])):
+                silent = await aside(size, sieve.silent, shown)
         return Sifted(silent, began, time.monotonic())
 
     async def _look(self, examine: Examine, sifted: Sifted) -> None:
@@ -230,20 +232,24 @@ class Carrier(ABC):
         check, look = self._checks[watch.name], self._receipt.look(examine)
         if watch.shadow:  # it may not cost its client a millisecond
             self._after.append((examine, look))
-        elif (
-            check.local
-            and size_of(examine.passages) <= check.inline
-            and (finding := look_now(check, examine)) is not None
-        ):
-            self._found(look, finding)
+        elif check.local and size_of(examine.passages) <= check.inline and await self._look_now(check, examine, look):
+            return
         elif watch.gates:
             await self._examine(examine, look)
         else:
             self._late(examine, look)
 
-    def _found(self, look: Look, finding: Finding) -> None:
+    async def _look_now(self, check: Check, examine: Examine, look: Look) -> bool:
+        """Whether it could be asked on the event loop. What others did on it counts as if this exchange had."""
+        if time.thread_time() - self._since > HELD:
+            await asyncio.sleep(0)
+            self._since = time.thread_time()
+        finding = look_now(check, examine)
+        if finding is None:
+            return False
         self._receipt.found(look, finding)
         self._said.append(finding)
+        return True
 
     async def _asked(self, examine: Examine, look: Look) -> Finding:
         finding = await look_once(self._checks[examine.watch.name], examine, self._counsel, look.spends())

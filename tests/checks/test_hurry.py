@@ -43,7 +43,6 @@ CROWDED = [
     (Invisible(), "a\u200b"),
     (Code(languages=["python"]), "```c\n"),
     (Language(by="language", allow=["en"]), "words "),
-    (Toxicity(), DISGUISED),
     (Injection(), DISGUISED),
     (Injection(), DENSE),
     (panel_of(1, {"pii": Pii()}), "a@b.co "),
@@ -184,3 +183,11 @@ def test_a_word_counts_that_is_in_no_exception(listed, excuses, text):
 )
 def test_prose_is_what_is_no_code_and_no_link(text, left):
     assert " ".join(prose(text).split()) == left
+
+
+def test_a_pattern_that_matches_for_the_first_time_is_compiled_where_nobody_waits():
+    check, text = Pii(), "mail to bob@example.org "
+    check.judge([Passage("p", Place.USER, "nothing but words, né")])
+    assert looked(check, text) is None
+    check.judge([Passage("p", Place.USER, text)])
+    assert looked(check, text).outcome is Outcome.HIT

@@ -1,5 +1,6 @@
 """The one pass over all texts: its "no" is never wrong, whatever stands beside a text."""
 
+import itertools
 import time
 from random import Random
 
@@ -69,7 +70,7 @@ def sieve(patterns):
     for pattern in patterns:
         together.Add(pattern)
     together.Compile()
-    return Sieve(together, patterns)
+    return Sieve(together, patterns, at_once=300)
 
 
 @given(st.lists(st.sampled_from([*ENDS, *ANYWHERE]), min_size=1, max_size=3), st.lists(SHORT, max_size=4))
@@ -202,7 +203,43 @@ def test_a_kind_that_extends_another_and_judges_in_its_own_way_has_no_sieve():
 def test_too_many_patterns_for_one_pass_are_asked_by_each_check(monkeypatch):
     monkeypatch.setattr(sieve_, "MEMORY", 1 << 16)
     common = CommonSieve({name: check.sieve for name, check in TOGETHER.items()})
-    assert common.silent(said(["nothing"])) == set()
+    assert common.silent(said(["nothing"])) == common.soon(said(["nothing"]), lambda: 1.0) == set()
+
+
+@given(
+    st.lists(
+        st.sampled_from(["swordfish", " ", "b  a", "x", "na\u00efve", "a" * 50, "word " * 40, " " * 30, *PIECES]),
+        max_size=30,
+    ).map("".join),
+    st.integers(0, 400),
+)
+def test_a_text_that_is_read_a_little_at_a_time_says_no_less(text, before):
+    passages = said(["." * before + text])
+    silent = COMMON.soon(passages, lambda: 1.0)
+    assert silent is not None
+    assert not {name for name in silent if any(TOGETHER[name].judge([one]).hit for one in passages)}
+
+
+def test_on_the_event_loop_it_reads_no_more_once_time_is_up(monkeypatch):
+    read = []
+    clock = itertools.count(0.0, sieve_.SOON * 0.4)
+    monkeypatch.setattr(sieve_._Pass, "read", lambda _self, text, _found: read.append(text))
+    assert COMMON.soon(said(["a" * 10_000]), lambda: next(clock)) is None
+    assert 1 <= len(read) <= 4
+    assert max(map(len, read)) <= Secrets.sifted
+
+
+def test_more_white_space_than_a_pattern_is_followed_through_is_looked_at_closer():
+    common = CommonSieve({"words": Keywords(words=["go on"]).sieve, "secrets": Secrets().sieve})
+    assert common.silent(said(["go" + " " * sieve_.SPACES + "o"])) == common.names
+    assert common.silent(said(["go" + " " * sieve_.SPACES + "on"])) == {"secrets"}
+    assert common.silent(said(["go" + " " * (sieve_.SPACES + 1) + "on"])) == set()
+
+
+def test_a_check_with_many_patterns_has_a_pass_of_its_own():
+    fifty = Regex(patterns={f"p{n}": rf"w{n}\d" for n in range(50)})
+    passes = CommonSieve({"a": fifty.sieve, **{n: c.sieve for n, c in TOGETHER.items()}})._passes
+    assert [sorted(one.names) for one in passes] == [["a", "cased", "folded", "words"], ["secrets"], ["pii"]]
 
 
 @pytest.mark.parametrize("size", [sieve_.LONG, sieve_.LONG + 1])

@@ -17,6 +17,7 @@ from gateway.checks.sieve import CommonSieve
 from gateway.core.exchange import Exchange
 from gateway.core.holdback import Hit, Scan
 from gateway.core.terms import Action, Call, Decision, Delta, Judgement, Lane, Outcome, Passage, Piece, Place, Side
+from gateway.server import carrying as carrying_
 from gateway.server import threads
 from gateway.server.afterwards import Afterwards
 from gateway.server.alone import Alone
@@ -448,6 +449,46 @@ async def test_what_does_not_fit_is_broken_off(carrier):
     assert client.verdict.fault.code == "answer_too_long"
     assert client.sent == []
     assert upstream.closed.is_set()
+
+
+class Busy(Check):
+    """Tells when it is asked."""
+
+    use: str = "busy"
+
+    def judge(self, passages):
+        happened.append("looked")
+        return Judgement(hit=False)
+
+
+happened = []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize(("takes_each", "between"), [(carrying_.HELD * 2, True), (0.0, False)])
+async def test_others_have_the_event_loop_between_two_looks_that_take_long(carrier, takes_each, between, monkeypatch):
+    happened.clear()
+
+    def thread_time():
+        return takes_each * happened.count("looked")
+
+    monkeypatch.setattr("time.thread_time", thread_time)
+    names = ["one", "two", "three"]
+    watches = [watch(name, side=Side.INPUT, places=frozenset({Place.USER})) for name in names]
+    upstream = Upstream([[delta("x")]])
+    checks = {name: Busy() for name in names}
+    carrying, _ = made(carrier, upstream, Client(upstream.told), watches=watches, checks=checks)
+
+    async def other():
+        while happened.count("looked") < len(names):
+            happened.append("other")
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(carrying.run())
+        group.create_task(other())
+    first, last = happened.index("looked"), len(happened) - happened[::-1].index("looked")
+    assert ("other" in happened[first:last]) is between
 
 
 BOTH = {"in": WORDS, "too": Regex(patterns={"fish": "f[i1]sh"})}

@@ -1,0 +1,175 @@
+"""How long one exchange holds the event loop, whatever its texts are: the gateway with all local kinds, and each of the
+texts of `kinds.py` that are made to take long as a question and as a streamed answer.
+
+    python benchmarks/held.py [--sizes 250,1000,4000] [--over 1.0]
+
+A callback of the event loop is timed by the CPU of its thread; told is the longest of a request, the median of a few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from kinds import TEXT, made
+
+sys.path.insert(0, str(Path(__file__).with_name("compare")))
+from stand import Stand, outrider
+
+POLICY = """\
+policy: all
+defaults: {timeout: 60s}
+checks:
+  secrets: {at: [input, output], do: flag}
+  pii: {at: [input, output], do: flag}
+  urls: {at: [input, output], do: flag}
+  invisible: {at: [input, output], do: flag}
+  words: {use: keywords, words: [bomb, secret], except: [bomb squad], whole_word: true, at: [input, output], do: flag}
+  patterns: {use: regex, patterns: {mail: '[a-z]+@[a-z]+', word: '\\bsecret\\b'}, at: [input, output], do: flag}
+  injection: {at: input, do: flag}
+  toxicity: {at: input, do: flag}
+"""
+SERVE = """
+import asyncio, json, signal, sys, threading, time
+import uvloop
+from gateway.checks.sieve import CommonSieve
+from gateway.cli import main
+from gateway.server import carrying
+
+uvloop.new_event_loop = asyncio.new_event_loop  # whose callbacks can be told from each other
+run, took, longest = asyncio.events.Handle._run, [0.0], [0.0, 0.0]
+
+def timed(handle):
+    took[0] = 0.0
+    began = time.thread_time()
+    run(handle)
+    longest[:] = max(longest[0], took[0]), max(longest[1], time.thread_time() - began)
+
+def counted(work):
+    def counting(*given):
+        began = time.thread_time()
+        try:
+            return work(*given)
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                took[0] += time.thread_time() - began
+    return counting
+
+def tell(*_):
+    with open(sys.argv[1], "w") as file:
+        json.dump(longest, file)
+    longest[:] = 0.0, 0.0
+
+asyncio.events.Handle._run = timed
+carrying.look_now = counted(carrying.look_now)
+carrying.Carrier._take = counted(carrying.Carrier._take)
+CommonSieve.silent = counted(CommonSieve.silent)
+signal.signal(signal.SIGUSR1, tell)
+main(["serve"])
+"""
+TRIES = 3
+WARM = 2  # ordinary requests before each: a machine that has slept is slow
+PIECE = 40  # characters of a delta
+
+
+class Echo(BaseHTTPRequestHandler):
+    """An upstream that says what the client's header tells it to: its question, in pieces."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = asked["messages"][-1]["content"]
+        pieces = [said[at : at + PIECE] for at in range(0, len(said), PIECE)] if asked["model"] == "echo" else ["Yes."]
+        head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        chunks = [{**head, "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        body = b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def ask(url: str, model: str, text: str) -> None:
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": text}]}).encode()
+    request = urllib.request.Request(f"{url}/v1/chat/completions", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        answer.read()
+
+
+def told(process: Any, out: Path) -> float:
+    """Milliseconds: the longest since this was last asked."""
+    out.unlink(missing_ok=True)
+    process.send_signal(signal.SIGUSR1)
+    while True:
+        time.sleep(0.002)
+        try:
+            checks, _ = json.loads(out.read_text())
+        except (OSError, ValueError):
+            continue
+        return float(checks * 1e3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="250,1000,4000", help="characters of a text")
+    parser.add_argument("--over", type=float, default=1.0, help="milliseconds from which a text is told")
+    asked = parser.parse_args()
+    echo = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=echo.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(prefix="outrider-held-") as name:
+        folder = Path(name)
+        out = folder / "longest"
+        stand = Stand(folder)
+        stand.upstream = f"http://127.0.0.1:{echo.server_port}"
+        gateway = outrider("Outrider", set(), POLICY)
+        gateway.command[1:] = ["-c", SERVE, str(out)]
+        try:
+            stand.start(gateway)
+            for _ in range(3):
+                ask(gateway.url, "echo", TEXT * 3)
+            print(
+                "| characters | as | texts | median, ms | 99 of 100, ms | longest, ms | over |\n|---:|---|---:|---:|---:|---:|---|"
+            )
+            for size in map(int, asked.sizes.split(",")):
+                for model in ("plain", "echo"):
+                    took: dict[str, float] = {}
+                    for text, texts in made(size).items():
+                        longest = []
+                        for one in texts[:TRIES]:
+                            for _ in range(WARM):
+                                ask(gateway.url, model, TEXT)
+                            told(gateway.process, out)
+                            ask(gateway.url, model, one)
+                            longest.append(told(gateway.process, out))
+                        took[text] = statistics.median(longest)
+                    told_ = sorted(took.values())
+                    over = sorted((text for text in took if took[text] > asked.over), key=lambda text: -took[text])
+                    said = ", ".join(f"`{text[:24]!r}` {took[text]:.2f}" for text in over[:8])
+                    print(
+                        f"| {size} | {'question' if model == 'plain' else 'question and answer'} | {len(took)} "
+                        f"| {statistics.median(told_):.2f} | {told_[int(len(told_) * 0.99) - 1]:.2f} | {told_[-1]:.2f} | {said} |",
+                        flush=True,
+                    )
+        finally:
+            stand.close()
+            echo.shutdown()
+
+
+if __name__ == "__main__":
+    main()
