@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.policy.warm import warm
 from gateway.server.admin import Admin, watch_loop
 from gateway.server.app import Gateway
+from gateway.server.heap import give_back
 from gateway.server.reload import Reloader
 from gateway.server.siblings import Siblings
 from gateway.settings import Settings
@@ -245,7 +246,7 @@ async def _serve(
             started()
         async with asyncio.TaskGroup() as group:
             lag = group.create_task(watch_loop(gateway))
-            group.create_task(asyncio.to_thread(warm, gateway.policies))
+            group.create_task(_warm(gateway))
             line = group.create_task(siblings.run(gateway, stop.set)) if siblings is not None else None
             reloading = group.create_task(reloader.run(gateway)) if reloader is not None else None
             await stop.wait()
@@ -258,6 +259,11 @@ async def _serve(
     finally:
         await _end(gateway, runner)
         await admin.cleanup()
+
+
+async def _warm(gateway: Gateway) -> None:
+    await asyncio.to_thread(warm, gateway.policies)
+    give_back()  # what compiling patterns took
 
 
 class Taken(OSError):
