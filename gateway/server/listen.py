@@ -246,11 +246,12 @@ async def _serve(
             started()
         async with asyncio.TaskGroup() as group:
             lag = group.create_task(watch_loop(gateway))
-            group.create_task(_warm(gateway))
+            warming = group.create_task(_warm(gateway))
             line = group.create_task(siblings.run(gateway, stop.set)) if siblings is not None else None
             reloading = group.create_task(reloader.run(gateway)) if reloader is not None else None
             await stop.wait()
             lag.cancel()
+            warming.cancel()
             if reloading is not None:
                 reloading.cancel()
             await _drain(gateway, settings.drain)

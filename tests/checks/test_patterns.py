@@ -24,6 +24,15 @@ LEAVES = st.sampled_from(
         (r"\d", ["1"]),
         (".", ["a", "-", "é"]),
         (r"\w", ["A", "1"]),
+        # white space, and what only begins or ends like it
+        (" ", [" "]),
+        ("[ a]", ["a", " "]),
+        (r"[\s-]", ["-", " "]),
+        (r"[\s\d]", ["1", " "]),
+        (r"[\x1c-\x20]", ["\x1c", " "]),
+        (r"[\x1b-\x1f]", ["\x1b"]),
+        (r"[\x1f-!]", ["!"]),
+        ("\u00a0", ["\u00a0"]),
     ]
 )
 TIMES = st.sampled_from(
@@ -73,9 +82,36 @@ def test_what_is_shortened_stands_near_wherever_the_pattern_matches(part, before
         text = before + drawn + after
         for match in re2.compile(pattern).finditer(text):
             near = text[max(match.start() - 1, 0) : match.end() + 1]
-            if not re2.search(rf"\s{{{spaces + 1}}}", near):
+            if not re2.search(rf"[\s\x0b\x1c-\x1f]{{{spaces + 1}}}", near):
                 pieces = [near[at : at + most + 2] for at in range(max(len(near) - most - 1, 1))]
                 assert any(map(short.search, pieces)), (shortened(pattern, most, spaces), match[0])
+
+
+@pytest.mark.parametrize(
+    "inside", ["[ a]", r"[\s-]", r"[\s\d]", r"[\x1b-\x1f]", r"[\x1f-!]", "\u00a0", "a", r"\w", "[^a]"]
+)
+def test_only_white_space_may_be_longer_than_it_is_followed_through(inside):
+    runs = {
+        "[ a]": "a",
+        r"[\s-]": "-",
+        r"[\s\d]": "1",
+        r"[\x1b-\x1f]": "\x1b",
+        r"[\x1f-!]": "!",
+        r"\w": "1",
+        "[^a]": "b",
+    }
+    text = "x" + runs.get(inside, inside) * 9 + "y"
+    pattern = rf"x{inside}+y"
+    assert re2.search(pattern, text)
+    assert re2.search(shortened(pattern, 20, 4), text)
+
+
+@pytest.mark.parametrize("inside", [r"\s", " ", r"[\s\x0b]", r"[\x1c-\x20]", r"[\t ]"])
+def test_white_space_is_followed_through_as_far_as_is_said(inside):
+    short = shortened(rf"x{inside}+y", 20, 4)
+    assert re2.search(short, "x    y")
+    assert not re2.search(short, "x     y")
+    assert not re2.search(short, "x    ")
 
 
 @pytest.mark.parametrize(
