@@ -220,6 +220,14 @@ def test_a_text_that_is_read_a_little_at_a_time_says_no_less(text, before):
     assert not {name for name in silent if any(TOGETHER[name].judge([one]).hit for one in passages)}
 
 
+@pytest.mark.parametrize("after", [0, 1, 900])
+def test_what_is_as_long_as_can_be_is_seen_wherever_it_stands(after):
+    word = "w" + "o" * (sieve_.FAR - 2) + "d"
+    common = CommonSieve({"words": Regex(patterns={"p": rf"\b{word}\b"}).sieve, "secrets": Secrets().sieve})
+    unseen = [n for n in range(1600) if "words" in common.soon(said(["." * n + word + "." * after]), lambda: 1.0)]
+    assert unseen == []
+
+
 def test_on_the_event_loop_it_reads_no_more_once_time_is_up(monkeypatch):
     read = []
     clock = itertools.count(0.0, sieve_.SOON * 0.4)
