@@ -13,7 +13,8 @@ from gateway.checks.patterns import NotFollowable, looks_at_ends, loosened, shor
 from gateway.core.terms import Passage
 
 MEMORY = 8 << 20  # bytes for one pass; when RE2 has learned so much it forgets it, which takes it a millisecond
-FEW = 8  # patterns of a check that join those of others
+FEW = 8  # patterns of a check that share a pass
+EASY = 8_000  # characters at once: who bears so many is no burden to others
 ANYTHING = "(?s:.)"
 SOON = 0.0001  # seconds after which no more is read on the event loop; the last piece may take much longer
 FAR = 80  # characters within which one knows of any match that there may be one
@@ -87,12 +88,15 @@ class CommonSieve:
 
     @cached_property
     def _passes(self) -> list[_Pass]:
-        """Few patterns join those of others; many stay alone: what a character costs that is new to RE2 grows with all
-        patterns of a pass, and how many are new with those of each.
+        """Many patterns stay alone, few have a pass together, and words join any: what a character costs that is new to
+        RE2 grows with all patterns of a pass, and how many are new with those of each that may begin anywhere.
         """
-        few = {name: sieve for name, sieve in self._sieves.items() if len(sieve.patterns) <= FEW}
-        many = [{name: sieve} for name, sieve in self._sieves.items() if name not in few] or [{}]
-        return [_Pass(sieves) for sieves in ({**few, **many[0]}, *many[1:]) if sieves]
+        words = {name: sieve for name, sieve in self._sieves.items() if sieve.at_once >= EASY}
+        rest = {name: sieve for name, sieve in self._sieves.items() if name not in words}
+        few = {name: sieve for name, sieve in rest.items() if len(sieve.patterns) <= FEW}
+        apart = [few, *({name: sieve} for name, sieve in rest.items() if name not in few)]
+        first, *others = [sieves for sieves in apart if sieves] or [{}]
+        return [_Pass(sieves) for sieves in ({**words, **first}, *others) if sieves]
 
     @property
     def ready(self) -> bool:
