@@ -20,13 +20,10 @@ class Finding(Check):
     """A kind whose hits are matches that it accepts; it can follow a text and cut its hits out."""
 
     can_rewrite: ClassVar[bool] = True
-    sifted: ClassVar[int] = (
-        300  # characters of which its patterns, made looser, say in half a millisecond that none matches
-    )
-
-    memory: ClassVar[int] = (
-        8 << 20
-    )  # bytes for all patterns; when RE2 has learned so much it forgets it, which takes time
+    # Characters of which its patterns, made looser, say in half a millisecond that none matches.
+    sifted: ClassVar[int] = 300
+    # Bytes for all patterns; when RE2 has learned so much it forgets it, which takes a millisecond or two.
+    memory: ClassVar[int] = 8 << 20
 
     _patterns: Any = PrivateAttr(default=None)
 

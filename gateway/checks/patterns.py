@@ -49,7 +49,7 @@ def may_span(pattern: str) -> bool:
 def _tells(pattern: str, asks: Callable[[Any], bool]) -> bool:
     """What the parsed pattern says when it is asked; of one that only RE2 can read, whatever is asked may be so."""
     try:
-        return asks(_parsed(pattern))
+        return bool(_walked(pattern, asks))
     except NotFollowable:
         return True
 
@@ -84,18 +84,23 @@ def _spans_node(node: Any) -> bool:
 
 def beginnings(pattern: str) -> str:
     """A pattern that matches every beginning of this one's matches, the empty one too. Raises NotFollowable."""
-    tree = _parsed(pattern)
-    if tree.getwidth()[0] == 0:
-        raise NotFollowable("it can match nothing at all")
-    return _flagged(_begun(tree), tree)
+
+    def begun(tree: Any) -> str:
+        if tree.getwidth()[0] == 0:
+            raise NotFollowable("it can match nothing at all")
+        return _flagged(_begun(tree), tree)
+
+    return str(_walked(pattern, begun))
 
 
-def _parsed(pattern: str) -> Any:
-    """What Python's parser makes of it. Raises NotFollowable where RE2 may read it in another way."""
+def _walked(pattern: str, walk: Callable[[Any], Any]) -> Any:
+    """What comes of a walk over what Python's parser makes of it. Raises NotFollowable where RE2 may read it in another
+    way, and where it is too deep.
+    """
     if RE2_ONLY.search(pattern):
         raise NotFollowable("something that only RE2 has")
     try:
-        return parser.parse(pattern)
+        return walk(parser.parse(pattern))
     except (re.error, RecursionError, OverflowError) as error:
         raise NotFollowable(str(error)) from error
 
@@ -190,7 +195,7 @@ def _class(items: Sequence[Any]) -> str:
     return f"[{said}]"
 
 
-# --- looser, shorter, and at ends -------------------------------------------------------------------------
+# --- looser, shorter, and at ends ----------------------------------------------------------------
 
 
 def loosened(pattern: str, few: int = FEW) -> str:
@@ -213,18 +218,21 @@ def shortened(pattern: str, most: int, spaces: int) -> str:
 
     Provided that no more than so many `spaces` stand in a row. Raises NotFollowable if it cannot be told.
     """
-    tree = _parsed(pattern)
-    nodes = [_narrowed(node, spaces) for node in _flat(tree)]
-    best: list[Any] = []
-    for start in range(len(nodes)):
-        piece = _piece(nodes[start:], most)
-        if _rarity(piece) > _rarity(best):
-            best = piece
-        if _rarity(best) >= RARE:
-            break
-    if not _width(best)[0]:
-        raise NotFollowable("nothing short surely stands in all that it matches")
-    return _flagged(_whole(best), tree)
+
+    def short(tree: Any) -> str:
+        nodes = [_narrowed(node, spaces) for node in _flat(tree)]
+        best: list[Any] = []
+        for start in range(len(nodes)):
+            piece = _piece(nodes[start:], most)
+            if _rarity(piece) > _rarity(best):
+                best = piece
+            if _rarity(best) >= RARE:
+                break
+        if not _width(best)[0]:
+            raise NotFollowable("nothing short surely stands in all that it matches")
+        return _flagged(_whole(best), tree)
+
+    return str(_walked(pattern, short))
 
 
 def _width(sequence: Sequence[Any]) -> tuple[int, int]:

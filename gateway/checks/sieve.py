@@ -141,7 +141,6 @@ class _Pass:
     """One set of patterns, each of which says of some checks that they may find something."""
 
     def __init__(self, sieves: Mapping[str, Sieve]) -> None:
-        self.names = frozenset(sieves)
         self._at_once = min(sieve.at_once for sieve in sieves.values())
         whose: dict[str, set[str]] = defaultdict(set)
         for name, sieve in sieves.items():

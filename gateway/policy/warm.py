@@ -20,12 +20,18 @@ SAMPLE = (
 
 
 def warm(policies: PolicySet) -> None:
-    """Have the local checks judge something, and what asks several of them at once be compiled."""
+    """Have the local checks judge something, and what asks several of them at once be compiled.
+
+    What goes wrong is left to the requests: some checks judge nothing but what a request has, and a fault of one is a
+    finding there.
+    """
     passages = [Passage("messages[0].content", Place.USER, SAMPLE)]
     for policy in policies.policies:
         for entry in policy.entries.values():
             if entry.check.local:
-                with suppress(Exception):  # some judge nothing but what a request has; a fault is found by its requests
+                with suppress(Exception):
                     entry.check.judge(passages)
-    if (sieve := plan(policies, models=("",), endpoint="chat").sieve) is not None:
-        sieve.silent(passages)
+    sieve = plan(policies, models=("",), endpoint="chat").sieve
+    with suppress(Exception):
+        if sieve is not None:
+            sieve.silent(passages)

@@ -1,15 +1,19 @@
 """What is shorter than a pattern stands in all that the pattern matches, and is short."""
 
+import contextlib
+
 import pytest
 import re2
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.checks.patterns import NotFollowable, beginnings, loosened, shortened
+from gateway.checks.patterns import NotFollowable, beginnings, looks_at_ends, loosened, shortened
 from gateway.checks.pii import Pii
+from gateway.checks.regex import LONGEST, Regex
 from gateway.checks.secrets import NAMED, rules
-from gateway.checks.sieve import FAR, SPACES
+from gateway.checks.sieve import FAR, SPACES, CommonSieve
 from gateway.checks.urls import Urls
+from gateway.core.terms import Passage, Place
 
 # Pairs of a pattern and some texts that it matches, or may match.
 LEAVES = st.sampled_from(
@@ -154,6 +158,25 @@ def test_what_is_kept_is_what_is_rare(pattern, text):
 def test_what_cannot_be_told_is_not(pattern):
     with pytest.raises(NotFollowable):
         shortened(pattern, 40, 8)
+
+
+@pytest.mark.parametrize("form", ["(?:{}|b)", "(?:{}b)?c", "(?:(?i:{})d)"])
+@pytest.mark.parametrize("deep", [50, 150, 200, 300, 450])
+def test_what_is_too_deep_is_looked_for_in_whole_texts(form, deep):
+    pattern = "ab"
+    for _ in range(deep):
+        pattern = form.format(pattern)
+    for asks in (beginnings, lambda one: shortened(one, FAR, SPACES)):
+        with contextlib.suppress(NotFollowable):
+            assert asks(pattern)
+    assert looks_at_ends(pattern) in {True, False}
+    if len(pattern) <= LONGEST:
+        check = Regex(patterns={"p": pattern})
+        common = CommonSieve({"p": check.sieve})
+        assert common.silent([Passage("p", Place.USER, "nothing")]) <= {"p"}
+        hit = pattern.replace("(?:", "").replace("(?i:", "").replace("|b)", "").replace(")?", "").replace(")", "")
+        assert common.silent([Passage("p", Place.USER, hit)]) == set()
+        assert check.judge([Passage("p", Place.USER, hit)]).hit
 
 
 def test_what_re2_reads_otherwise_is_not_followed():

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.checks.judge import Judge
 from gateway.checks.keywords import Keywords
+from gateway.checks.sieve import CommonSieve
 from gateway.core.terms import Judgement
 from gateway.policy.load import load_policies
 from gateway.policy.plan import plan
@@ -41,3 +42,14 @@ def test_each_local_check_judges_once_and_what_asks_several_is_compiled(tmp_path
     warm(policies)
     assert judged == ["keywords"]  # a judge would ask a model
     assert sieve.ready
+
+
+def test_whatever_goes_wrong_is_left_to_the_requests(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RecursionError
+
+    (tmp_path / "p.yaml").write_text(POLICY)
+    policies = load_policies(tmp_path)
+    monkeypatch.setattr(CommonSieve, "silent", broken)
+    monkeypatch.setattr(Keywords, "judge", broken)
+    warm(policies)
