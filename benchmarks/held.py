@@ -1,9 +1,10 @@
-"""How long one exchange holds the event loop, whatever its texts are: the gateway with all local kinds, and each of the
-texts of `kinds.py` that are made to take long as a question and as a streamed answer.
+"""How long one exchange holds the event loop: the gateway with all local kinds, under a load of ordinary texts, and
+with each of the texts of `kinds.py` that are made to take long, as a question and as a streamed answer.
 
     python benchmarks/held.py [--sizes 250,1000,4000] [--over 1.0]
 
-A callback of the event loop is timed by the CPU of its thread; told is the longest of a request, the median of a few.
+A callback of the event loop is timed by the CPU of its thread. Of ordinary texts all callbacks are told of, whatever they do; of
+each of the others the longest time that checks have, the median of a few.
 """
 
 from __future__ import annotations
@@ -47,13 +48,14 @@ from gateway.cli import main
 from gateway.server import carrying
 
 uvloop.new_event_loop = asyncio.new_event_loop  # whose callbacks can be told from each other
-run, took, longest = asyncio.events.Handle._run, [0.0], [0.0, 0.0]
+run, took, longest, callbacks = asyncio.events.Handle._run, [0.0], [0.0], []
 
 def timed(handle):
     took[0] = 0.0
     began = time.thread_time()
     run(handle)
-    longest[:] = max(longest[0], took[0]), max(longest[1], time.thread_time() - began)
+    callbacks.append(time.thread_time() - began)
+    longest[0] = max(longest[0], took[0])
 
 def counted(work):
     def counting(*given):
@@ -66,9 +68,11 @@ def counted(work):
     return counting
 
 def tell(*_):
+    ordered, count = sorted(callbacks) or [0.0], max(len(callbacks), 1)
     with open(sys.argv[1], "w") as file:
-        json.dump(longest, file)
-    longest[:] = 0.0, 0.0
+        json.dump([longest[0], *[ordered[int((count - 1) * share)] for share in (0.9, 0.99, 0.999, 1)]], file)
+    longest[0] = 0.0
+    callbacks.clear()
 
 asyncio.events.Handle._run = timed
 carrying.look_now = counted(carrying.look_now)
@@ -80,6 +84,13 @@ main(["serve"])
 TRIES = 3
 WARM = 2  # ordinary requests before each: a machine that has slept is slow
 PIECE = 40  # characters of a delta
+LOADS = {
+    **{
+        f"question of {size:,} bytes": ("--model", "plain-b700", "--size", size) for size in (200, 800, 16_000, 200_000)
+    },
+    "stream of 100 chunks at once": ("--model", "plain-n100", "--stream"),
+    "the same, 5 ms apart": ("--model", "plain-n100-i5", "--stream"),
+}
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -112,17 +123,35 @@ def ask(url: str, model: str, text: str) -> None:
         answer.read()
 
 
-def told(process: Any, out: Path) -> float:
-    """Milliseconds: the longest since this was last asked."""
+def told(process: Any, out: Path) -> list[float]:
+    """Milliseconds since this was last asked: what checks had in one callback at most, and 90, 99, 99.9 and 100 % of all."""
     out.unlink(missing_ok=True)
     process.send_signal(signal.SIGUSR1)
     while True:
         time.sleep(0.002)
         try:
-            checks, _ = json.loads(out.read_text())
+            return [float(one * 1e3) for one in json.loads(out.read_text())]
         except (OSError, ValueError):
             continue
-        return float(checks * 1e3)
+
+
+def ordinary(stand: Stand, out: Path) -> None:
+    """Print how long callbacks take of a gateway that is busy."""
+    gateway = outrider("ordinary", set(), POLICY.replace("do: flag", "do: block"))
+    gateway.command[1:] = ["-c", SERVE, str(out)]
+    stand.start_upstream()
+    stand.start(gateway)
+    print(
+        "| ordinary texts, 8 clients | requests | 90 % of callbacks, ms | 99 % | 99.9 % | longest |\n|---|---:|---:|---:|---:|---:|"
+    )
+    for name, options in LOADS.items():
+        stand.load(gateway, "--clients", 8, *options, "--seconds", 1)
+        told(gateway.process, out)
+        count = stand.load(gateway, "--clients", 8, *options, "--seconds", 4)["answers"]
+        _, *shares = told(gateway.process, out)
+        print(f"| {name} | {count} | {' | '.join(f'{one:.2f}' for one in shares)} |", flush=True)
+    print()
+    stand.stop(gateway)
 
 
 def main() -> None:
@@ -136,6 +165,7 @@ def main() -> None:
         folder = Path(name)
         out = folder / "longest"
         stand = Stand(folder)
+        ordinary(stand, out)
         stand.upstream = f"http://127.0.0.1:{echo.server_port}"
         gateway = outrider("Outrider", set(), POLICY)
         gateway.command[1:] = ["-c", SERVE, str(out)]
@@ -156,7 +186,7 @@ def main() -> None:
                                 ask(gateway.url, model, TEXT)
                             told(gateway.process, out)
                             ask(gateway.url, model, one)
-                            longest.append(told(gateway.process, out))
+                            longest.append(told(gateway.process, out)[0])
                         took[text] = statistics.median(longest)
                     told_ = sorted(took.values())
                     over = sorted((text for text in took if took[text] > asked.over), key=lambda text: -took[text])

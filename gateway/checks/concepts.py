@@ -247,6 +247,7 @@ class Model:
         found, tokens = self.lexicon.read(text)
         starts = begins(tokens)
         weights, blocks, runs = self._weights, self.lexicon.blocks(found, starts), spans(starts, len(tokens))
+        takes(0)
         weighty = [block & self._weighty for block in blocks]
         said = [sum(map(weights.__getitem__, window)) for window in windows(weighty, runs)]
         if self._memory is not None:

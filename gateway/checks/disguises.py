@@ -60,11 +60,19 @@ def readings(text: str, vocabulary: Vocabulary) -> Iterator[str]:
     words = text.split()
     takes((len(words) - len(frozenset(words))) // 3)  # words said again and again have something to do with each other
     yield text
-    respelt = _respelt(text, vocabulary)
-    for plain in (respelt, _leet(respelt or text, vocabulary), _packed(words), *_turned(text, vocabulary)):
+    for plain in _beneath(text, words, vocabulary):
+        takes(len(plain) // 40)
         if plain:
-            takes(len(plain) // 40)
             yield plain
+
+
+def _beneath(text: str, words: Sequence[str], vocabulary: Vocabulary) -> Iterator[str]:
+    """What it says beneath each disguise; empty where it wears none."""
+    respelt = _respelt(text, vocabulary)
+    yield respelt
+    yield _leet(respelt or text, vocabulary)
+    yield _packed(words)
+    yield from _turned(text, vocabulary)
 
 
 def _respelt(text: str, vocabulary: Vocabulary) -> str:
@@ -165,5 +173,6 @@ def _turned(text: str, vocabulary: Vocabulary) -> Iterator[str]:
     if any(word in text for word in _SAYS_TURNED) or vocabulary.is_backwards(text):
         yield text[::-1]
         yield _SPOKEN.sub(lambda found: found[0][::-1], text)
+    takes(0)
     if any(word in text for word in _SAYS_ROTATED) or vocabulary.is_rotated(text):
         yield rotated(text)

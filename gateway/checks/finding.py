@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 
 from gateway.checks.base import Check
 from gateway.checks.following import DECOY, LooksScanner, Patterns
+from gateway.checks.hurry import takes
 from gateway.checks.sieve import Sieve
 from gateway.checks.texts import MAY_BE_DISGUISED, looks
 from gateway.core.terms import Judgement, Passage
@@ -61,4 +62,9 @@ class Finding(Check):
 
     def _may_hit(self, text: str) -> bool:
         """One pass over a text tells of most that there is nothing in it."""
-        return any(self._patterns.together.Match(one.encode("utf-8", "replace")) for one in looks(text))
+        takes(0)
+        for one in looks(text):
+            if self._patterns.together.Match(one.encode("utf-8", "replace")):
+                return True
+            takes(0)
+        return False

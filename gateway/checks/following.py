@@ -27,6 +27,7 @@ MEMORY = 32 << 20  # bytes for all beginnings together
 MEMORY_OF_ONE = 4 << 20  # bytes for the beginnings of one pattern
 OFTEN = 2  # times that something is repeated in beginnings that are read together
 COMPILING = 1_000  # units of `hurry` for what RE2 makes of patterns when it first reads by them
+AT_ONCE = 8  # patterns whose beginnings are looked for in a moment
 CLOSE = 16  # bytes at the end of a text that are held without a closer look
 MANY = 40  # patterns above which those without white space are followed together, by unbroken runs
 LONG = 200  # bytes of a match; those of most patterns have a bound below it
@@ -306,9 +307,14 @@ class Beginnings:
         hold: int = begun.start()
         if len(data) - hold <= CLOSE:
             return hold
-        takes(len(self._patterns) // 8 if "_each" in self.__dict__ else COMPILING)
-        found = [one.search(data, hold) for one in self._each or (self._together,)]
-        return min([match.start() for match in found if match is not None], default=len(data))
+        if "_each" not in self.__dict__:
+            takes(COMPILING)
+        first = len(data)
+        for count, one in enumerate(self._each or (self._together,)):
+            takes(int(count % AT_ONCE == 0))
+            if (match := one.search(data, hold)) is not None:
+                first = min(first, match.start())
+        return first
 
 
 def _quietly(pattern: str, fold: str, memory: int) -> Any:
@@ -413,6 +419,7 @@ class PatternScanner:
         encoded = Encoded(buffer)
         if self._patterns.followable:
             hold = self._patterns.hold(buffer, encoded, hold)
+            takes(0)
         hits = self._final(encoded, hold) if self._settled else self._hits(encoded, len(buffer))
         self._patterns.warm = True
         safe = self.base + hold

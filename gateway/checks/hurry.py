@@ -9,7 +9,7 @@ from typing import Self
 from gateway.core.holdback import Crowded
 
 PATIENCE = 32  # units of some 20 us, about what one closer look at a match takes
-LONGEST = 0.0004  # seconds of CPU; what takes so long is not begun any further
+LONGEST = 0.00025  # seconds of CPU; what takes so long is not begun any further
 
 
 class Hurry:
@@ -48,7 +48,7 @@ def is_hurried() -> bool:
 
 
 def takes(units: int) -> None:
-    """Tell of work that a text can make arbitrarily much of, before it is done."""
+    """Tell of work that a text can make arbitrarily much of, before it is done; of none: between two pieces of work."""
     hurry = _hurry.get()
     if hurry is not None:
         hurry.take(units)

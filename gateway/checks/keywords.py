@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from gateway.checks.base import NOTHING, Check
 from gateway.checks.beside import Beside, digest
 from gateway.checks.following import Automaton, Listed, WordScanner, joins
-from gateway.checks.sieve import NOT_ASCII, Sieve
+from gateway.checks.sieve import EASY, NOT_ASCII, Sieve
 from gateway.checks.texts import MAY_HOLD_ASCII, folded, paths, single_spaced, unspaced
 from gateway.core.terms import Judgement, Passage
 
@@ -30,7 +30,7 @@ class Keywords(Check):
 
     can_rewrite = True
 
-    inline: ClassVar[int] = 8_000
+    inline: ClassVar[int] = 5_000
 
     use: Literal["keywords"] = "keywords"
     words: list[str] = Field([], description="words and phrases; white space counts as one space")
@@ -66,7 +66,7 @@ class Keywords(Check):
         if self._any is not None:
             plain = [_PLAIN_SPACE.join(map(re2.escape, word.split())) for word in listed if word]
             unless = MAY_HOLD_ASCII if all(map(str.isascii, listed)) else NOT_ASCII
-            self._sieve = Sieve(self._any, plain, at_once=self.inline, case_sensitive=False, unless=unless)
+            self._sieve = Sieve(self._any, plain, at_once=EASY, case_sensitive=False, unless=unless)
         excuses = [folded(word) for word in self.except_]
         self._excused = _automaton(excuses) if excuses else None
         words = Automaton(word for word in listed if word)

@@ -26,7 +26,7 @@ LEAST = 12  # letters below which a text has no script of its own
 class Language(Check):
     """A hit where a text is mostly in a script or language that is not allowed, or in another than the question."""
 
-    inline: ClassVar[int] = 6_000
+    inline: ClassVar[int] = 4_000
 
     use: Literal["language"] = "language"
     by: Literal["script", "language"] = Field(

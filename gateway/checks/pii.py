@@ -75,7 +75,7 @@ class Pii(Finding):
     """A hit where a value of one of the entities stands, its checksum right where it has one."""
 
     memory: ClassVar[int] = 4 << 20
-    inline: ClassVar[int] = 150  # of digits by chance; RE2 makes new states for nearly each
+    inline: ClassVar[int] = 100  # of digits by chance; RE2 makes new states for nearly each
 
     use: Literal["pii"] = "pii"
     entities: list[Entity] = Field(

@@ -21,7 +21,7 @@ RUN = 4  # words of a piece
 class Repetition(Check):
     """A hit where the most frequent run of four words makes up too much of a text, or it shrinks too well."""
 
-    inline: ClassVar[int] = 4_000
+    inline: ClassVar[int] = 2_500
 
     use: Literal["repetition"] = "repetition"
     threshold: float = Field(0.3, gt=0, le=1, description="part of a text that its most frequent run may make up")

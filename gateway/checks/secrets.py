@@ -65,7 +65,7 @@ def entropy(text: str) -> float:
 class Secrets(Finding):
     """A hit where a token of a known format stands, or a value with the entropy of a secret behind a name for one."""
 
-    inline: ClassVar[int] = 350  # of characters by chance
+    inline: ClassVar[int] = 250  # of characters by chance
     sifted: ClassVar[int] = 700
 
     use: Literal["secrets"] = "secrets"

@@ -99,10 +99,10 @@ class Vocabulary:
 
     def parted(self, letters: str) -> str:
         """A row of letters with spaces between the words that are in it, and as much as can be in long ones."""
-        takes(len(letters) // CHEAP)
         plain, count = letters.lower(), len(letters)
         best, ends = [0] * (count + 1), [0] * count
         for at in reversed(range(count)):
+            takes(int(at % CHEAP == CHEAP - 1))
             best[at] = best[at + 1]
             for end in range(at + 2, min(at + LONGEST, count) + 1):
                 worth = best[end] + (end - at) ** 2
