@@ -28,6 +28,7 @@ from gateway.server.logs import log, set_up
 from gateway.server.metrics import Metrics
 from gateway.server.reload import Reloader, Watched
 from gateway.server.siblings import Siblings
+from gateway.server.threads import give_way
 from gateway.server.upstreams import make_upstreams, scripts
 from gateway.server.workers import Supervisor
 from gateway.settings import Settings, SettingsError, load_settings, share
@@ -130,6 +131,7 @@ def run_gateway(
     async def main() -> None:
         gateway = Gateway(settings, house, policies, make_upstreams(house), metrics=metrics, keeper=keeper)
         settle()
+        give_way()
         reloader = Reloader(load, files) if load is not None and files is not None else None
         if again and reloader is not None:
             reloader.ask()

@@ -15,17 +15,24 @@ log = structlog.get_logger()
 
 
 class Afterwards:
-    """Late work, at most `limit` pieces at a time; beyond that it is refused and said so."""
+    """Late work, at most `limit` pieces at a time; beyond that it is refused and said so.
+
+    `turn`: to be held by what is done on a thread, so that at most one piece is in front of what somebody waits for.
+    """
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
+        self._full = False  # and it was said
+        self.turn = asyncio.Lock()
 
     def start(self, work: Coroutine[Any, Any, None], lost: Callable[[], None]) -> None:
         """Run `work`; `lost` is told when there is no room for it."""
         if len(self._tasks) >= self._limit:
             work.close()
-            log.warning("afterwards_full", limit=self._limit)
+            if not self._full:
+                log.warning("afterwards_full", limit=self._limit)
+            self._full = True
             lost()
             return
         task = asyncio.create_task(work)
@@ -34,6 +41,7 @@ class Afterwards:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._full = self._full and len(self._tasks) > self._limit // 2
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("afterwards_failed", error=type(error).__name__)
 

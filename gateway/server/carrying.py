@@ -10,7 +10,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 import structlog
@@ -189,7 +189,8 @@ class Carrier(ABC):
         """What follows from an event. What reads an answer along does so here as long as others can wait for it."""
         if type(event) is Arrived or type(event) is Ended:
             with Hurry(time.thread_time) as hurry:
-                self._since = hurry.began
+                if type(event) is Arrived:  # an end may be told of in the same go as what came before it
+                    self._since = hurry.began
                 return self._exchange.take(event)
         return self._exchange.take(event)
 
@@ -197,7 +198,8 @@ class Carrier(ABC):
         """Read along on a thread, within the deadline of a look."""
         try:
             async with asyncio.timeout(behind.watch.timeout):
-                return CaughtUp(behind.watch, *await aside(behind.size, behind.read))
+                alone = not self._checks[behind.watch.name].built_in
+                return CaughtUp(behind.watch, *await aside(behind.size, behind.read, alone=alone))
         except TimeoutError as error:
             return CaughtUp(behind.watch, failed(behind.watch, error))
 
@@ -262,8 +264,10 @@ class Carrier(ABC):
         self._afterwards.start(self._late_look(examine, look), self._receipt.late_ended)
 
     async def _late_look(self, examine: Examine, look: Look) -> None:
+        check = self._checks[examine.watch.name]
         try:
-            await self._asked(examine, look)
+            async with self._afterwards.turn if check.local and check.built_in else nullcontext():
+                await self._asked(examine, look)
         finally:
             self._receipt.late_ended()
 

@@ -40,7 +40,7 @@ async def look_once(check: Check, examine: Examine, counsel: Counsel, spent: Spe
     try:
         async with asyncio.timeout(watch.timeout):
             if check.local:
-                judgement = await aside(size_of(examine.passages), judging(check, watch), examine.passages)
+                judgement = await judged_aside(check, judging(check, watch), examine.passages)
             else:
                 ask = counsel.until(time.monotonic() + watch.timeout, Spent() if spent is None else spent)
                 judgement = await _Look(ask, counsel.verdicts, examine).judge(check, examine.passages)
@@ -74,7 +74,7 @@ class _Look:
         if isinstance(check, Jury):
             return await self._vote(check, passages)
         if check.local:
-            return await aside(size_of(passages), check.judge, passages)
+            return await judged_aside(check, check.judge, passages)
         old, new = parted(passages) if self._apart else ([], passages)
         parts = [*old, new] if new or not old else old
         groups = [group for part in parts for group in segments(part, check.most, single=check.single)]
@@ -144,6 +144,11 @@ class _Look:
             for task in running:
                 task.cancel()
         return jury.judgement(dict(said))
+
+
+async def judged_aside(check: Check, judge: Judge, passages: Sequence[Passage]) -> Judgement:
+    """By a local check, on a thread."""
+    return await aside(size_of(passages), judge, passages, alone=not check.built_in)
 
 
 def size_of(passages: Sequence[Passage]) -> int:

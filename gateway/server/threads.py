@@ -1,19 +1,35 @@
-"""Where looks are made that the event loop cannot wait for: a long text keeps no thread that a short one needs."""
+"""Where looks are made that the event loop cannot wait for.
+
+All threads have one interpreter between them. Two looks that take turns at it take more than twice as long as one after
+the other, and keep the event loop from it; so texts of a size have one thread, and none waits there for a longer one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-LONG = 16_384  # characters; of fewer, even if they are made to take long, a thread is rid in some 50 ms
-MOST = 2  # threads for long texts
+# Characters. Texts that are made to take long are rid in some 50 ms and 1 s; of more, one may take as long as it likes.
+SIZES = (16_384, 262_144)
+GIVES_WAY = 0.0005  # seconds after which a thread lets the event loop go on, if that waits
 
 _T = TypeVar("_T")
-_long = ThreadPoolExecutor(MOST, thread_name_prefix="long")
+_threads = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("short", "long", "longest")]
 
 
-async def aside(size: int, work: Callable[..., _T], *given: object) -> _T:
-    """Have work done on a thread that reads so many characters. Whoever is cancelled leaves it to itself."""
-    return await asyncio.get_running_loop().run_in_executor(_long if size > LONG else None, work, *given)
+async def aside(size: int, work: Callable[..., _T], *given: object, alone: bool = False) -> _T:
+    """Have work done on a thread that reads so many characters. Whoever is cancelled leaves it to itself.
+
+    `alone`: it may take its time whatever it reads, and so has a thread that no other text waits for.
+    """
+    thread = None if alone else _threads[bisect_left(SIZES, size)]
+    return await asyncio.get_running_loop().run_in_executor(thread, work, *given)
+
+
+def give_way() -> None:
+    """Have threads let the event loop go on soon, which waits for each up to ten times as long by Python's default."""
+    sys.setswitchinterval(GIVES_WAY)

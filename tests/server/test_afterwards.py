@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from gateway.server.afterwards import Afterwards
 from tests.patience import LONG
 
@@ -20,6 +22,20 @@ async def test_it_is_bounded_and_says_what_it_could_not_take():
     gate.set()
     await after.drain(LONG)
     assert done == ["one"]
+
+
+async def test_that_it_is_full_is_said_once_until_there_is_room_again():
+    gate = asyncio.Event()
+    after, lost = Afterwards(limit=4), []
+    with capture_logs() as logs:
+        for _ in range(2):
+            gate.clear()
+            for name in range(7):
+                after.start(gate.wait(), lambda name=name: lost.append(name))
+            gate.set()
+            await after.drain(LONG)
+    assert lost == [4, 5, 6] * 2
+    assert [one["event"] for one in logs] == ["afterwards_full"] * 2
 
 
 async def test_a_failure_is_logged_and_raised_to_nobody():

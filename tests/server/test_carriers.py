@@ -174,6 +174,7 @@ def made(
     system="",
     within=LONG,
     max_held=10**6,
+    afterwards=None,
     **more,
 ):
     checks = {one.name: WORDS for one in watches} if checks is None else checks
@@ -189,7 +190,7 @@ def made(
         counsel=Counsel(lambda *_: None),
         release=client,
         receipt=receipt,
-        afterwards=Afterwards(),
+        afterwards=afterwards or Afterwards(),
         within=within,
         **more,
     ), receipt
@@ -406,25 +407,90 @@ async def test_who_is_cancelled_while_much_is_read_leaves_at_once(carrier, follo
     assert upstream.closed.is_set()
 
 
-async def test_long_texts_keep_no_thread_that_short_ones_need(followed):
-    """However many long ones are read, a short one is read beside them."""
+async def answers(size, check):
+    """What becomes of an answer of so many characters that a check reads along."""
+    upstream = Upstream([[delta("x" * size)]])
+    client = Client(upstream.told)
+    await made(Race, upstream, client, watches=[EXACT], checks={"out": check})[0].run()
+    return client.verdict.decision
+
+
+async def test_long_texts_keep_no_thread_that_short_ones_need(followed, monkeypatch):
+    """Of a size one is read at a time; beside those of any size, shorter ones are."""
+    monkeypatch.setattr(Check, "built_in", True)
     may_go_on.clear()
     check = Along(bears=8)
+    async with asyncio.TaskGroup() as group:
+        running = []
+        for busy, size in enumerate((threads.SIZES[1] + 1, threads.SIZES[0] + 1, 9), 1):
+            running += [group.create_task(answers(size, check)) for _ in range(4)]
+            await until(lambda busy=busy: len(set(followed)) == busy)
+            await asyncio.sleep(0.02)
+            assert len(followed) == busy
+        may_go_on.set()
+    assert {one.result() for one in running} == {Decision.RELEASED}
 
-    async def answered(size):
-        upstream = Upstream([[delta("x" * size)]])
+
+async def test_checks_that_are_not_ours_keep_no_thread_that_ours_need(followed):
+    """One that waits for whatever it likes is on its own."""
+    may_go_on.clear()
+    async with asyncio.TaskGroup() as group:
+        stuck = [group.create_task(answers(9, Along(bears=8))) for _ in range(4)]
+        await until(lambda: followed)
+        assert await threads.aside(9, threading.current_thread) not in followed
+        may_go_on.set()
+    assert {one.result() for one in stuck} == {Decision.RELEASED}
+
+
+async def test_what_nobody_waits_for_is_in_the_way_of_nobody(followed, monkeypatch):
+    """However many late looks there are, what an answer waits for comes after one of them at most."""
+    monkeypatch.setattr(Check, "built_in", True)
+    may_go_on.clear()
+    late, looks = Afterwards(), []
+
+    class Looks(Slow):
+        name: str
+
+        def judge(self, passages):
+            looks.append(self.name)
+            may_go_on.wait(LONG)
+            return Judgement(self.hit)
+
+    async def asked(name, action):
+        one = replace(INPUT, action=action)
+        upstream = Upstream([[delta("fine")]])
         client = Client(upstream.told)
-        await made(Race, upstream, client, watches=[EXACT], checks={"out": check})[0].run()
+        carrying, _ = made(Race, upstream, client, watches=[one], checks={"in": Looks(name=name)}, afterwards=late)
+        await carrying.run()
         return client.verdict.decision
 
+    for _ in range(5):
+        await asked("late", Action.FLAG)
     async with asyncio.TaskGroup() as group:
-        long = [group.create_task(answered(threads.LONG + 1)) for _ in range(40)]
-        await until(lambda: len(followed) >= threads.MOST)
-        short = group.create_task(answered(9))
-        await until(lambda: len(followed) > threads.MOST)
-        assert len(followed) == threads.MOST + 1
+        await until(lambda: looks)
+        waited_for = group.create_task(asked("gates", Action.BLOCK))
+        await asyncio.sleep(0.02)
         may_go_on.set()
-    assert {one.result() for one in (*long, short)} == {Decision.RELEASED}
+    await late.drain(LONG)
+    assert waited_for.result() is Decision.RELEASED
+    assert looks == ["late", "gates", *["late"] * 4]
+
+
+async def test_waiting_for_a_thread_counts_as_time_of_the_look(followed, monkeypatch):
+    """Whoever gives up meanwhile leaves nothing behind that is still done."""
+    monkeypatch.setattr(Check, "built_in", True)
+    may_go_on.clear()
+    hurried = replace(EXACT, timeout=0.02)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(answers(9, Along(bears=8)))
+        await until(lambda: followed)
+        upstream = Upstream([[delta("x" * 9)]])
+        client = Client(upstream.told)
+        await made(Race, upstream, client, watches=[hurried], checks={"out": Along(bears=8)})[0].run()
+        assert client.verdict.decision is Decision.BLOCKED
+        may_go_on.set()
+    assert first.result() is Decision.RELEASED
+    assert await threads.aside(9, lambda: len(fed)) == 1
 
 
 async def test_the_answer_goes_on_while_a_check_reads_elsewhere(followed):
