@@ -57,6 +57,10 @@ def large(stand: Stand, gateway: Gateway, seconds: float) -> tuple[Figures, dict
     return _cost(stand, gateway, "--clients", 8, "--seconds", seconds, "--size", 200_000, each="request")
 
 
+def image(stand: Stand, gateway: Gateway, seconds: float) -> tuple[Figures, dict[str, list[float]]]:
+    return _cost(stand, gateway, "--clients", 4, "--seconds", seconds, "--image", 1_000_000, each="request")
+
+
 def stream(stand: Stand, gateway: Gateway, seconds: float) -> tuple[Figures, dict[str, list[float]]]:
     options = ("--stream", "--model", "plain-n100", "--clients", 16, "--seconds", seconds)
     return _cost(stand, gateway, *options, each="chunk")
@@ -131,6 +135,7 @@ CASES = [
     Case("start", "From the command to the first healthy answer", "start_ms", start),
     Case("plain", "A plain request, 1 KB in and out, 32 at a time", "us_request", plain),
     Case("large", "A question of 200 KB, 8 at a time", "us_request", large),
+    Case("image", "A question with an image of 1 MB, 4 at a time", "us_request", image),
     Case("stream", "Streams of 100 chunks without a pause, 16 at a time", "us_chunk", stream),
     Case("paced", "Streams with a chunk each 20 ms, 50 at a time", "us_chunk", paced),
     Case("guarded", "A guard of 50 ms beside an answer of 200 ms: ms over 200", "p50_over_ms", guarded),

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import itertools
+import random
 import sys
 import time
 from time import perf_counter
@@ -182,7 +184,12 @@ def told(load: Load, took: float) -> dict[str, Any]:
 
 def body_of(args: argparse.Namespace) -> dict[str, Any]:
     text = NUMBER.decode() + (WORDS * (args.size // len(WORDS) + 1))[: args.size] + (" UNSAFE" if args.unsafe else "")
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": text}]
+    content: Any = text
+    if args.image:
+        image = base64.b64encode(random.Random(1).randbytes(args.image * 3 // 4)).decode()
+        shown = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+        content = [{"type": "text", "text": text}, shown]
+    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": content}]
     return {"model": args.model, "messages": messages, **({"stream": True} if args.stream else {})}
 
 
@@ -200,6 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--size", type=int, default=800, help="bytes of the question")
+    parser.add_argument("--image", type=int, default=0, help="bytes of one that the question shows, in base64")
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--unsafe", action="store_true", help="the question holds what the guard refuses")
     parser.add_argument("--header", action="append", default=[])

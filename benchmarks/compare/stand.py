@@ -185,7 +185,7 @@ def litellm(program: str, *, guarded: bool) -> Gateway:
     )
 
 
-PLAIN = {"plain", "large", "stream", "paced", "idle", "start"}
+PLAIN = {"plain", "large", "image", "stream", "paced", "idle", "start"}
 GUARDED = {"guarded", "guarded_cpu", "first_token", "refused"}
 VOTES = {"vote", "vote_cpu"}
 

@@ -99,8 +99,9 @@ class Endpoint:
         place, path, name = self.place(leaf.steps, document), leaf.path, walk.name_of(leaf.steps)
         missing: str | None = REFERENCES.get(name)
         if name in PAYLOAD_KEYS:
-            missing = walk.unread(leaf)[0] or missing
-            for step, text in walk.texts_of(leaf):
+            told = walk.coded(leaf)
+            missing = told.unread or missing
+            for step, text in walk.texts_of(leaf, told):
                 origin = Coat(path, leaf.text, step) if step else None
                 yield Passage(path + step, place, text, origin)
         else:

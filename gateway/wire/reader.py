@@ -137,10 +137,10 @@ class Reader:
         for leaf, place, manner in self.said(frame):
             channel, payload = _PLACES.get(leaf.steps) or _place(leaf.steps)
             if payload and place not in _RUNNING_TEXT:
-                what, is_text = walk.unread(leaf)
-                if what:
-                    pieces.append(self._left_unread(channel, what))
-                if not is_text:
+                told = walk.coded(leaf)
+                if told.unread:
+                    pieces.append(self._left_unread(channel, told.unread))
+                if not told.is_text:
                     continue
             if manner is Manner.RUNS:
                 pieces.append(self._run(channel, place, leaf.text, (leaf,)))

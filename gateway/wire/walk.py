@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +18,13 @@ from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCA
 MAX_NESTED = 3  # levels of JSON inside strings
 LONGEST_WORD = max(map(len, VOCABULARY))  # a longer string need not be looked up: that costs reading it
 MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
+FIRST = 1024  # characters of base64 that are decoded by themselves: whole bytes
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _DATA_URL = re.compile(r"data:([\w.+/-]*)[^,]{0,200}?(;base64)?,", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)
-_PAYLOAD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\s*\Z", re.ASCII)
+_LETTERS = re.compile(r"[A-Za-z0-9+/_-]+", re.ASCII)
+_ALL_LETTERS = bytes(code for code in range(128) if _LETTERS.match(chr(code)))
+_END = re.compile(rb"={0,2}\s*")
 _JUNK = re.compile(r"[^A-Za-z0-9+/_-]+", re.ASCII)
 _COAT = re.compile(r"\s*[{\[]|data:|[A-Za-z0-9+/_-]{16}")  # how JSON, a data URL and base64 begin
 _LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
@@ -113,30 +117,35 @@ def _from_bytes(numbers: list[Any]) -> str:
     return bytes(n for n in numbers if type(n) is int and 0 <= n < 256).decode("utf-8", "replace")
 
 
-def texts_of(leaf: Leaf) -> Iterator[tuple[str, str]]:
-    """(step, text) of every form in which a string can be read; none where it is certainly no text."""
-    what, text_too = unread(leaf)
-    if what is None:
-        yield "", leaf.text
-        yield from hidden(leaf.text)
-    elif text_too:
-        yield "", leaf.text
-        if (plain := decoded(leaf.text, lenient=True)) is not None:
-            yield "<decoded>", plain
+class Coded(NamedTuple):
+    """What is to be made of a string that may be a payload."""
+
+    unread: str | None  # of it ("an image"; "": nothing; None: it is no payload)
+    is_text: bool  # as it stands
+    plain: str | None  # what the payload says, if it is text
 
 
-def unread(leaf: Leaf) -> tuple[str | None, bool]:
-    """What of a string stays unread ("an image"; "": nothing; None: it is no payload), and whether it is text too."""
+def coded(leaf: Leaf) -> Coded:
     steps, text = leaf.steps, leaf.text
     what = _payload(steps, text)
     if what is None:
-        return None, True
-    if len(text) < SURE or not _PAYLOAD.match(text, payload_start(text)):
-        return ("" if decoded(text, lenient=True) is not None else what), True
-    return ("", True) if decoded(text, lenient=True) is not None else (what, False)
+        return Coded(None, True, None)
+    if (plain := decoded(text, lenient=True)) is not None:
+        return Coded("", True, plain)
+    return Coded(what, len(text) < SURE or not _is_base64(text), None)
 
 
-PAYLOAD_KEYS = LINKED | {*PAYLOADS, "url"}  # under these `unread` has something to decide
+def texts_of(leaf: Leaf, told: Coded) -> Iterator[tuple[str, str]]:
+    """(step, text) of every form in which a string can be read; none where it is certainly no text."""
+    if told.is_text:
+        yield "", leaf.text
+    if told.unread is None:
+        yield from hidden(leaf.text)
+    elif told.plain is not None:
+        yield "<decoded>", told.plain
+
+
+PAYLOAD_KEYS = LINKED | {*PAYLOADS, "url"}  # under these `coded` has something to decide
 
 
 def _payload(steps: Steps, text: str) -> str | None:
@@ -148,6 +157,15 @@ def _payload(steps: Steps, text: str) -> str | None:
     if what is None or len(text) >= least or (name == "data" and not AUDIO.isdisjoint(steps)):
         return what
     return None
+
+
+def _is_base64(text: str) -> bool:
+    """Whether it is base64 to its end, behind the head of a data URL if it has one."""
+    if not text.isascii():
+        return False
+    payload = text.encode()[payload_start(text) :]
+    rest = payload.translate(None, _ALL_LETTERS)  # the fastest way through an image
+    return len(rest) < len(payload) and payload.endswith(rest) and _END.fullmatch(rest) is not None
 
 
 def payload_start(text: str) -> int:
@@ -213,9 +231,11 @@ def decoded(text: str, *, lenient: bool = False) -> str | None:
     Lenient: like decoders that skip what is not base64. For strings that some decoder will get.
     """
     start = payload_start(text)
-    payload = text[start:]
     if start and not text[:start].endswith(";base64,"):
-        return payload
+        return text[start:]
+    if _begins_binary(text[start : start + FIRST]):
+        return None
+    payload = text[start:]
     if _BASE64.match(payload):
         payload = payload.strip()
     elif lenient and not _LINK.match(text):
@@ -227,6 +247,17 @@ def decoded(text: str, *, lenient: bool = False) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return readable(raw) if raw else None
+
+
+def _begins_binary(payload: str) -> bool:
+    """Whether base64 that begins so is no text, whatever follows: of most images the beginning tells."""
+    if len(payload) < FIRST or not _LETTERS.fullmatch(payload):
+        return False
+    try:
+        codecs.utf_8_decode(base64.b64decode(payload.translate(_URL_SAFE)))  # a character may be cut at its end
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def readable(raw: bytes) -> str | None:

@@ -1,8 +1,13 @@
 """The walk over a document: every string, once, in order; what is skipped holds nothing."""
 
+import base64
+import re
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.core.terms import Place
 from gateway.wire import walk
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.endpoints import CHAT
@@ -87,3 +92,58 @@ def test_the_short_way_through_messages_tells_what_the_walk_tells(asked, rest):
         assert [one.origin and one.origin.spans(0, 1) for one in told] == [
             one.origin and one.origin.spans(0, 1) for one in walked
         ]
+
+
+def decoded_at_once(text, *, lenient):
+    """What `decoded` says, without a look at the beginning first."""
+    payload = text.removeprefix("data:;base64,")
+    if not re.match(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", payload, re.ASCII) and not lenient:
+        return None
+    payload = re.sub(r"[^A-Za-z0-9+/_-]", "", payload)
+    try:
+        raw = base64.b64decode(payload.replace("-", "+").replace("_", "/") + "=" * (-len(payload) % 4))
+        plain = raw.decode()
+    except ValueError:
+        return None
+    return plain if plain and (plain.isprintable() or "\n" in plain) else None
+
+
+BYTES = walk.FIRST * 3 // 4
+NEAR_THE_CUT = st.integers(BYTES - 5, BYTES + 5)
+
+
+@given(
+    NEAR_THE_CUT,
+    st.sampled_from(["", "é", "漢", "🦊", "\udce9"]),
+    st.sampled_from([b"", b"\xff", b"\xc3", b"\xf0\x9f", b" and more"]),
+    st.sampled_from(["", "\n", "*", "=", "data:;base64,"]),
+    st.booleans(),
+)
+def test_what_begins_as_text_or_binary_is_told_as_if_all_was_decoded(size, letter, end, junk, lenient):
+    raw = b"x" * (size - 2) + letter.encode(errors="surrogateescape") + end
+    coat = base64.b64encode(raw).decode()
+    text = junk + coat if junk.startswith("data:") else coat[:30] + junk + coat[30:]
+    assert walk.decoded(text, lenient=lenient) == decoded_at_once(text, lenient=lenient)
+
+
+@given(st.text("aZ9+/-_= \n.ü\x1f", max_size=12), st.sampled_from(["", "data:image/png;base64,"]))
+@example("a=\x1f", "")
+def test_base64_ends_in_nothing_else(text, head):
+    wanted = re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}\s*", text, re.ASCII) is not None
+    assert walk._is_base64(head + text) == wanted
+
+
+def test_an_image_is_told_by_its_beginning(monkeypatch):
+    """However large it is: nothing behind it is decoded."""
+    whole = base64.b64decode
+    monkeypatch.setattr(
+        walk.base64, "b64decode", lambda text: whole(text) if len(text) <= walk.FIRST else pytest.fail()
+    )
+    image = base64.b64encode(bytes(range(256)) * 64).decode()
+    document = {
+        "messages": [
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]}
+        ]
+    }
+    [unread] = [one for one in CHAT.passages(document) if one.place is Place.UNREAD_INPUT]
+    assert unread.text == "an image or a file"
