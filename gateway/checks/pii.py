@@ -64,6 +64,10 @@ PATTERNS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 # What looks like an address or a number and is something else: nothing inside it is a hit.
 DECOYS = (
+    r"\b\d{1,12}\.\d{10,20}(?:[eE][+-]?\d{1,3})?\b",  # a number as programs write it; one in twenty has the digits of a card
+    r"(?:\b|T)\d{1,2}:\d{2}:\d{2}[.,]\d{1,9}",  # a time
+    r"(?i:\b[0-9a-f]{8}:(?: [0-9a-f]{4}){1,8}\b)",  # a line of a hex dump
+    r"[=~<>!]=\s?\d+(?:\.\d+){3}\b",  # a version that is asked for
     r"(?i:\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{8,12}\b)",
     r"(?i:\b(?:version|build|release|firmware|v|ver|rev)\.?[\s:#=]{0,3})\d+(?:\.\d+){3}\b",
     r"(?i:\b(?:order|invoice|isbn(?:-1[03])?|ref(?:erence)?|ticket|tracking|sku|part|serial)\s?(?:number|no\.?|id)?[\s:#]{1,3})[\d-]{6,}\b",
@@ -186,6 +190,8 @@ def _phone(text: str) -> bool:
         return False
     if re.fullmatch(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}|(?:\d{1,3}\.){3}\d{1,3}", text):
         return False  # a date, an address
+    if " -" in text or (text.startswith("0") and " " in text and "." in text):
+        return False  # the end of one number, and others behind it: 1.024 15.631
     return text.count("(") == text.count(")")
 
 
