@@ -12,13 +12,14 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
 from gateway.checks.disguises import readings
 from gateway.checks.gibberish import gibberish
 from gateway.checks.hurry import takes
-from gateway.checks.memory import Kept, Memory
+from gateway.checks.memory import Kept, Lately, Memory
 from gateway.checks.texts import FOLDED
 from gateway.checks.vocabulary import Vocabulary
 
@@ -234,9 +235,18 @@ class Model:
         self._bias, self._length = float(data["bias"]), float(data["length"])
         self._marks, self._strange = frozenset(data.get("marks", ())), float(data.get("strange", 0))
         self._memory = None if table is None else Memory(table, **data["memory"])
+        self._scored = Lately[bytes, float]()  # by digest: no text is kept
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:
+        """From 0 to 1. Of texts that were scored lately it is known: each turn of a conversation brings all before it."""
+        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        score = self._scored.get(key)
+        if score is None:
+            self._scored[key] = score = self._score(text)
+        return score
+
+    def _score(self, text: str) -> float:
         worst = self._bias + max(map(self._worst, readings(text, self.lexicon.vocabulary)))
         if self._strange:
             worst = max(worst, self._strange * (gibberish(text, self._marks) or -math.inf))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 from zlib import crc32
 
 MIDDLE = 128  # the byte that is no weight
+LATELY = 4_096
 KEPT = 50_000  # words that are remembered once they were seen: clients choose them
 LONGEST = 64  # characters of one: it may be as long as a body
 END = 0  # the slot of a line's end; no pair goes across one, so that a line is much as if it stood alone
@@ -34,6 +35,25 @@ class Kept(dict[K, V]):
         if len(self) < KEPT and not (isinstance(key, str) and len(key) > LONGEST):
             self[key] = value
         return value
+
+
+class Lately(Generic[K, V]):
+    """What was kept last, `LATELY` keys of it at least, and at most twice as many. Threads may lose each other's, no more."""
+
+    def __init__(self) -> None:
+        self._new: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        value = self._new.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self[key] = value
+        return value
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if len(self._new) >= LATELY:
+            self._old, self._new = self._new, {}
+        self._new[key] = value
 
 
 def hashed(key: str | int) -> int:
