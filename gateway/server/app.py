@@ -33,6 +33,7 @@ from gateway.server.receive import read_body
 from gateway.server.record import Receipt, write_receipt
 from gateway.server.release import NOT_KEPT, cut
 from gateway.server.targets import Targets
+from gateway.server.threads import aside
 from gateway.server.upstream import Upstream
 from gateway.settings import Settings
 from gateway.wire import canonical, errors, models
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 Handler = Callable[[web.BaseRequest, Receipt], Awaitable[web.StreamResponse]]
 _SLASHES = re.compile(r"/{2,}")
 INLINE = 65_536  # bytes of a body that is read on the event loop
+QUOTES = 500  # of its quotation marks: each string takes some time, however short it is
 
 
 @dataclass
@@ -289,7 +291,7 @@ class Gateway:
 
     async def _document(self, http: web.BaseRequest, receipt: Receipt) -> Document:
         body = await self._body(http, {JSON}, receipt)
-        return await asyncio.to_thread(canonical.parse, body) if len(body) > INLINE else canonical.parse(body)
+        return await aside(len(body), canonical.parse, body) if len(body) > INLINE else canonical.parse(body)
 
     async def _models(self, http: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
         """The house's names and the default upstream's models; a path below asks for one of them."""
@@ -320,9 +322,9 @@ def _without_folders(mistake: str) -> str:
 
 
 async def _read(endpoint: Endpoint, body: bytes, content_type: str) -> Request:
-    """Read a body; a large one on a thread, so that nobody else waits for it."""
-    if len(body) > INLINE:
-        return await asyncio.to_thread(endpoint.read, body, content_type)
+    """Read a body; a large one, or one of many strings, on a thread, so that nobody else waits for it."""
+    if len(body) > INLINE or body.count(b'"') > QUOTES:
+        return await aside(len(body), endpoint.read, body, content_type)
     return endpoint.read(body, content_type)
 
 

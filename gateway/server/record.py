@@ -401,9 +401,14 @@ def _parts(paths: Sequence[str]) -> tuple[str, ...]:
 
 @lru_cache(1024)
 def _told(paths: tuple[str, ...]) -> tuple[str, ...]:
-    told = tuple(dict.fromkeys(safe_path(path) for path in paths))
-    more = len(told) - MOST_PARTS
-    return told if more <= 0 else (*told[:MOST_PARTS], f"and {more} more")
+    told: dict[str, None] = {}
+    different = dict.fromkeys(paths)
+    for number, path in enumerate(different):
+        safe = safe_path(path)
+        if safe not in told and len(told) == MOST_PARTS:
+            return (*told, f"and {len(different) - number} more")
+        told[safe] = None
+    return tuple(told)
 
 
 def write_receipt(receipt: Receipt) -> None:

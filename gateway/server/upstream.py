@@ -24,6 +24,7 @@ from gateway.core.ceiling import Account
 from gateway.core.exchange import NO_ROOM
 from gateway.core.terms import Blame, Call, Delta, Document, Fault, Finding, Headers, Piece, Place
 from gateway.server.calling import Answer, CallLost, Client, Late, Request, Unreachable, Unreadable
+from gateway.server.threads import aside
 from gateway.wire import canonical, sse
 from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import JSON, Endpoint
@@ -314,7 +315,7 @@ class HttpUpstream:
     async def _plain(self, answer: _Answer) -> list[Delta]:
         body = await _body(answer.response, answer.patience.until, answer.endpoint.max_answer, answer.grow)
         with READABLE:
-            return await asyncio.to_thread(answer.whole, body) if len(body) > INLINE else answer.whole(body)
+            return await aside(len(body), answer.whole, body) if len(body) > INLINE else answer.whole(body)
 
     async def _streamed(self, answer: _Answer, until: float) -> AsyncGenerator[list[Delta], None]:
         events, reader = _Events(answer.endpoint.max_event), answer.reader
@@ -324,8 +325,8 @@ class HttpUpstream:
             size, said = 0, False
             arrived = events.read(await _read(answer.response, answer.patience))
             told = _read_together(reader, arrived)
-            if sum([len(event.data) for event in arrived]) > INLINE:
-                told = await asyncio.to_thread(_read_already, told)
+            if (came := sum([len(event.data) for event in arrived])) > INLINE:
+                told = await aside(came, _read_already, told)
             try:
                 while (delta := next(told, None)) is not None:
                     deltas.append(delta)
@@ -369,7 +370,7 @@ class HttpUpstream:
             raise UpstreamError(CUT)
         with READABLE:
             if size > INLINE:
-                document = await asyncio.to_thread(answer.endpoint.whole, frames)
+                document = await aside(size, answer.endpoint.whole, frames)
             else:
                 document = answer.endpoint.whole(frames)
             delta = answer.reader.delta(document)
@@ -519,7 +520,7 @@ async def _document(response: Answer, until: float, most: int) -> Document:
     body = await _body(response, until, most, _uncounted)
     with READABLE:
         if len(body) > INLINE:
-            return await asyncio.to_thread(canonical.parse_answer, body)
+            return await aside(len(body), canonical.parse_answer, body)
         return canonical.parse_answer(body)
 
 

@@ -70,7 +70,7 @@ class Chat(Choices):
             if name == "messages":
                 self._add_said(found, document, value)
             elif type(value) not in SCALARS:
-                found += self.passages_below((name,), document, value)
+                found += self.passages_under(name, document, value)
         found += _joined(document["messages"])
         return found
 

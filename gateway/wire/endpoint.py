@@ -6,14 +6,17 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
+
+import orjson
 
 from gateway.core.terms import Document, Passage, Place, Request
 from gateway.wire import canonical, sse, walk
 from gateway.wire.canonical import AsItCame, Malformed
 from gateway.wire.coats import Coat
 from gateway.wire.errors import BadRequest
-from gateway.wire.fields import REFERENCES, REQUEST_TOP
+from gateway.wire.fields import KEYS, REFERENCES, REQUEST_TOP
 from gateway.wire.reader import Reader
 from gateway.wire.rewrite import rewritten
 from gateway.wire.walk import PAYLOAD_KEYS, SCALARS, Leaf, Steps, hidden, hides, leaves, says
@@ -22,6 +25,10 @@ JSON = "application/json"
 MiB = 1024**2
 Spoken = Literal["message", "refusal"]
 _EVENT = re.compile(r"[a-z][a-z0-9_.]{0,80}\Z")
+
+
+DEFINED = 32  # tools and the like whose passages are kept
+LONGEST_DEFINED = 65_536  # bytes of such
 
 
 class Endpoint:
@@ -84,7 +91,19 @@ class Endpoint:
 
     def passages(self, document: Document) -> Iterable[Passage]:
         """Every text of a request: as it stands, and decoded where it is wrapped; and what is unread."""
-        yield from self.passages_below((), document, document)
+        if not document.keys() <= KEYS:
+            yield from self.passages_below((), document, dict.fromkeys(document))
+        for name, value in document.items():
+            if type(value) not in SCALARS:
+                yield from self.passages_under(name, document, value)
+
+    def passages_under(self, name: str, document: Document, part: Any) -> Iterable[Passage]:
+        """Those of what a request holds under a name. Tools are long, and the same in all requests of an application."""
+        if type(part) is not str and REQUEST_TOP[self.name].get(name) is Place.TOOL_DEFINITION:
+            body = canonical.dump(part)
+            if len(body) <= LONGEST_DEFINED:
+                return _defined(self, name, body)
+        return self.passages_below((name,), document, part)
 
     def passages_below(self, base: Steps, document: Document, part: Any) -> Iterator[Passage]:
         """Those of a part of it, to which `base` leads."""
@@ -157,6 +176,12 @@ class Endpoint:
     ) -> list[Document] | None:
         """A block as an answer: the policy's own words, one document or a stream's; None: only an error can say it."""
         return None
+
+
+@lru_cache(DEFINED)
+def _defined(endpoint: Endpoint, name: str, body: bytes) -> tuple[Passage, ...]:
+    """The passages of definitions, from their canonical form, on which alone they depend."""
+    return tuple(endpoint.passages_below((name,), {}, orjson.loads(body)))
 
 
 class Events(Endpoint):

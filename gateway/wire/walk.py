@@ -209,9 +209,12 @@ def _json_strings(text: str) -> list[str]:
     return found
 
 
+_decode = json.JSONDecoder(object_pairs_hook=_pairs, strict=False).decode
+
+
 def strings_of(text: str) -> list[str]:
     try:
-        document = json.loads(text, object_pairs_hook=_pairs, strict=False)
+        document = _decode(text)
     except (ValueError, RecursionError):
         return []
     found: list[str] = []
@@ -219,9 +222,14 @@ def strings_of(text: str) -> list[str]:
     while stack:
         node = stack.pop()
         if isinstance(node, str):
-            found.append(node.encode("utf-8", "replace").decode())
+            found.append(node)
         elif isinstance(node, list):
-            stack += reversed(node)
+            if list in map(type, node):
+                stack += reversed(node)
+            else:  # of most objects the strings can be taken at once
+                found += [one for one in node if isinstance(one, str)]
+    if "\\u" in text:  # only an escape can bring in half of a surrogate pair
+        found = [one.encode("utf-8", "replace").decode() for one in found]
     return found
 
 
