@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from gateway.checks.memory import Lately, digest_of
 from gateway.checks.sieve import Sieve
-from gateway.core.holdback import Scanner
+from gateway.core.holdback import Hit, Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
 
 NOTHING = Judgement(hit=False)
@@ -100,10 +101,16 @@ class Check(BaseModel):
     def _settings(self) -> str:
         return f"{type(self).__qualname__}\0{self.model_dump_json()}"
 
+    @cached_property
+    def _clear(self) -> Lately[bytes, bool]:
+        """By digest, the texts in which `find` found nothing lately: each turn of a conversation brings all before it."""
+        return Lately()
+
     def __copy__(self) -> Self:
         """Without what was worked out from the settings: a copy may have others."""
         made = super().__copy__()
-        made.__dict__.pop("_settings", None)
+        for name in ("_settings", "_clear"):
+            made.__dict__.pop(name, None)
         return made
 
     @property
@@ -148,13 +155,19 @@ class Check(BaseModel):
             return NOTHING
         spans: list[Span] = []
         for passage in passages:
-            if not self._may_hit(passage.text):
+            key = digest_of(passage.text)
+            if self._clear.get(key):
                 continue
-            scanner = self.scanner(settled=True)
-            hits = [*scanner.feed(passage.text).hits, *scanner.end().hits]
+            hits = self._hits(passage.text) if self._may_hit(passage.text) else []
+            if not hits:
+                self._clear[key] = True
             spans += [Span(passage.path, *hit) for hit in dict.fromkeys(hits)]
         named = tuple(dict.fromkeys(span.category for span in spans))
         return Judgement(bool(spans), named, paths=tuple(dict.fromkeys(s.path for s in spans)), spans=tuple(spans))
+
+    def _hits(self, text: str) -> list[Hit]:
+        scanner = self.scanner(settled=True)
+        return [*scanner.feed(text).hits, *scanner.end().hits]
 
     def _may_hit(self, text: str) -> bool:
         """Whether a text is worth looking for the places of hits: for kinds that can tell it faster."""

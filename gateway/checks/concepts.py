@@ -12,14 +12,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
 from gateway.checks.disguises import readings
 from gateway.checks.gibberish import gibberish
 from gateway.checks.hurry import takes
-from gateway.checks.memory import Kept, Lately, Memory
+from gateway.checks.memory import Kept, Lately, Memory, digest_of
 from gateway.checks.texts import FOLDED
 from gateway.checks.vocabulary import Vocabulary
 
@@ -240,7 +239,7 @@ class Model:
 
     def score(self, text: str) -> float:
         """From 0 to 1. Of texts that were scored lately it is known: each turn of a conversation brings all before it."""
-        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = digest_of(text)
         score = self._scored.get(key)
         if score is None:
             self._scored[key] = score = self._score(text)

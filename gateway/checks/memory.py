@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from hashlib import blake2b
 from typing import Generic, TypeVar
 from zlib import crc32
 
@@ -54,6 +55,10 @@ class Lately(Generic[K, V]):
         if len(self._new) >= LATELY:
             self._old, self._new = self._new, {}
         self._new[key] = value
+
+
+def digest_of(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def hashed(key: str | int) -> int:
