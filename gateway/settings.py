@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.units import Age, Duration, Size
+from gateway.units import Age, Duration, Room, Size
 from gateway.yamlfile import did_you_mean
 
 PREFIX = "OUTRIDER_"
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     body_timeout: Duration = Field(20.0, validate_default=False, description="seconds for a body to arrive")
     header_timeout: Duration = Field(10.0, validate_default=False, description="seconds for the head of a request")
     cors_origins: str = Field("", description="origins of web pages that may call, with commas between; * is all")
-    compress_from: Size = Field(64 * 1024, description="bytes from which a plain answer is compressed; 0: never")
+    compress_from: Room = Field(0, description="bytes from which a plain answer is compressed; 0: never")
     mask_key: SecretStr | None = Field(
         None, description="key of the placeholders of `do: mask`; replicas share it; default: a new one at each start"
     )
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     max_concurrent: int = Field(1024, ge=1, description="requests answered at a time; a stream is one until it ends")
     max_queued: int = Field(256, ge=0, description="requests that may wait for a place; beyond it: 503")
     queue_wait: Duration = Field(1.0, validate_default=False, description="seconds that they wait at most")
-    max_memory_held: Size = Field(
+    max_memory_held: Room = Field(
         512 * 1024**2, description="bytes of bodies and held answers over all requests; 0: no limit"
     )
 

@@ -53,3 +53,4 @@ Delay = Annotated[
 ]  # seconds, zero allowed
 Age = Annotated[float, BeforeValidator(seconds), Field(ge=0)]  # seconds, days and more
 Size = Annotated[int, BeforeValidator(size, json_schema_input_type=str | int), Field(gt=0)]  # bytes
+Room = Annotated[int, BeforeValidator(size, json_schema_input_type=str | int), Field(ge=0)]  # bytes, zero allowed

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.settings import Settings
 from gateway.units import seconds, size
 
 
@@ -29,3 +30,11 @@ def test_sizes(text, value):
 def test_what_is_not_a_size(text):
     with pytest.raises(ValueError, match="not a size"):
         size(text)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, field in Settings.model_fields.items() if "0:" in (field.description or "")]
+)
+@pytest.mark.parametrize("zero", ["0", 0])
+def test_a_setting_that_says_what_zero_means_takes_it(name, zero):
+    assert getattr(Settings(**{name: zero}), name) == 0

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCABULARY
 
+MANY = 32  # members of a list
 MAX_NESTED = 3  # levels of JSON inside strings
 LONGEST_WORD = max(map(len, VOCABULARY))  # a longer string need not be looked up: that costs reading it
 MAX_DECODED = 16 * 1024**2  # characters of a string that is read decoded; bodies and answers are shorter
@@ -83,6 +84,8 @@ def leaves(
         elif isinstance(node, list):
             if steps and steps[-1] == "bytes":
                 yield Leaf(steps, _from_bytes(node), node if "logprobs" in steps else None)
+            if len(node) > MANY and SCALARS.issuperset(map(type, node)):
+                continue  # an embedding, which is passed over at once
             members = enumerate(node)
         inner: list[tuple[Steps, Any, Any, Any]] = []  # from its first object or list on; strings before go at once
         for at, value in members:
