@@ -23,6 +23,7 @@ from gateway.server.whole import ANSWERED, begin, is_simple, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
+from gateway.wire.padding import EMPTY, padded
 from gateway.wire.reader import Raw
 from gateway.wire.rewrite import write
 from gateway.wire.template import Chunk, Template, document_of
@@ -112,7 +113,7 @@ class Release:
         self._first: Document = {}  # events that the client has, where they are needed for an error
         self._last: Document = {}
         self._template: Template | None = None  # of the chunk before
-        self._as_it_came = False
+        self._as_it_came = self._is_padded = False
         self._stream: AbstractStreamWriter | web.StreamResponse | None = None
         self._refusing = False  # the receipt cannot be kept, so no answer is given
         self.response: web.StreamResponse | None = None  # what the handler returns
@@ -140,7 +141,7 @@ class Release:
             return
         if isinstance(frame, Chunk):
             if self._goes_on(frame.template):
-                self._batch.append(sse.frames(frame.data))
+                self._batch.append(sse.frames([*map(padded, frame.data)] if self._is_padded else frame.data))
                 return
             for one in frame.singles():
                 self._send(one.document)
@@ -162,6 +163,7 @@ class Release:
         if template is not self._template:
             self._template = template
             frame = template.read()
+            self._is_padded = EMPTY in template.head or EMPTY in template.tail
             self._as_it_came = template.faithful and self._endpoint.for_client(self._request, frame) is frame
         return self._as_it_came
 

@@ -30,6 +30,7 @@ from gateway.wire.canonical import Malformed
 from gateway.wire.endpoint import JSON, Endpoint
 from gateway.wire.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, MODERATIONS
 from gateway.wire.fields import REQUEST_KEYS
+from gateway.wire.padding import bare
 from gateway.wire.reader import Reader, UpstreamErrorFrame
 
 MAX_STREAM = 64 * 1024**2  # bytes of a whole stream
@@ -465,7 +466,7 @@ class _Events:
 def _read_together(reader: Reader, events: list[sse.Event]) -> Iterator[Delta]:
     """What events say that came together. Raises UpstreamErrorFrame, Malformed behind what came before."""
     good = list(takewhile(_no_error, events))
-    for delta in reader.events([event.data for event in good]):
+    for delta in reader.events([bare(event.data) for event in good]):
         yield delta
         if reader.ended:
             return

@@ -17,6 +17,7 @@ from gateway.wire.canonical import AsItCame, Malformed
 from gateway.wire.coats import Coat
 from gateway.wire.errors import BadRequest
 from gateway.wire.fields import KEYS, REFERENCES, REQUEST_TOP
+from gateway.wire.padding import padded
 from gateway.wire.reader import Reader
 from gateway.wire.rewrite import rewritten
 from gateway.wire.walk import PAYLOAD_KEYS, SCALARS, Leaf, Steps, hidden, hides, leaves, says
@@ -165,7 +166,7 @@ class Endpoint:
 
     def frame(self, document: Document) -> bytes:
         """One event as bytes."""
-        return sse.frame(canonical.dump(document))
+        return sse.frame(padded(canonical.dump(document)))
 
     def failed(self, error: Document, first: Document, last: Document, request: Request) -> bytes:
         """How a stream under way tells an error; `first` and `last`: events that the client has, if it `fails_by_events`."""
@@ -190,7 +191,7 @@ class Events(Endpoint):
     def frame(self, document: Document) -> bytes:
         said = document.get("type")
         name = said if isinstance(said, str) and _EVENT.match(said) else ""
-        return sse.frame(canonical.dump(document), name)
+        return sse.frame(padded(canonical.dump(document)), name)
 
 
 def invalid(param: str, problem: str) -> BadRequest:

@@ -1,7 +1,7 @@
 """A chunk that is the one before with another text: read by comparing bytes instead of parsing and walking it again.
 
-The bytes before and after the text are those of a chunk that was read in full, and the text holds nothing that JSON
-could read in another way (no quote, no backslash, no control character), so the document can only be the same.
+The bytes before and after the text are those of a chunk that was read in full, and the text is a JSON string in its
+canonical form, which can be read in one way only, so the document can only be the same.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+import orjson
+
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import canonical
-from gateway.wire.walk import HOLDERS, Steps
+from gateway.wire.rewrite import copied
+from gateway.wire.walk import HOLDERS, Steps, says
 
 CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
-BEFORE = b'"delta":{"content":'
+CALL = frozenset({"index", "id", "type", "function"})
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Template:
     channel: str
     place: Place
     steps: Steps
+    way: tuple[str | int, ...]  # to the object that holds the text
+    key: str  # under which it does
     others: tuple[Spot, ...]  # strings of the frame itself that stand in every such chunk
     group: str | None
     _frame: Document | None = None
@@ -55,13 +60,7 @@ class Template:
         if not (data.startswith(self.head) and data.endswith(self.tail)):
             return None
         middle = data[len(self.head) : len(data) - len(self.tail)]
-        if not middle or b'"' in middle or b"\\" in middle or len(data) < len(self.head) + len(self.tail):
-            return None
-        try:
-            text = middle.decode()
-        except UnicodeDecodeError:
-            return None
-        return text if text.isprintable() else None  # what is not, control characters among it, is read in full
+        return said(middle) if middle and len(data) >= len(self.head) + len(self.tail) else None
 
     def texts(self, data: Sequence[bytes]) -> list[str]:
         """The texts of those of the first chunks that fit."""
@@ -86,6 +85,21 @@ class Template:
                 break
             texts.append(text)
         return texts
+
+
+def said(middle: bytes) -> str | None:
+    """What a JSON string says, by the bytes between its quotes; None: it is none, or not in its canonical form."""
+    if b'"' not in middle and b"\\" not in middle:
+        with suppress(UnicodeDecodeError):
+            text = middle.decode()
+            if text.isprintable():  # so there is no control character
+                return text
+    quoted = b'"%s"' % middle
+    try:
+        text = orjson.loads(quoted)
+        return text if type(text) is str and canonical.dump(text) == quoted else None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
 
 
 class Chunk:
@@ -146,17 +160,23 @@ class Chunk:
     def document(self) -> Document:
         """One frame that says all of it."""
         if self._document is None:
-            frame = self.template.frame
-            self._document = {**frame, "choices": [{**frame["choices"][0], "delta": {"content": self.text}}]}
+            self._document = copied(self.template.frame)
+            self._holder[self.template.key] = self.text
         return self._document
+
+    @property
+    def _holder(self) -> Any:
+        holder: Any = self._document
+        for step in self.template.way:
+            holder = holder[step]
+        return holder
 
     def __iter__(self) -> Iterator[Spot]:
         """Every string of that frame, and where it stands."""
         one, document = self.template, self.document
         for spot in one.others:
             yield Spot(spot.channel, spot.start, spot.text, spot.steps, document, spot.key)
-        holder = document["choices"][0]["delta"]
-        yield Spot(one.channel, self._start, self.text, one.steps, holder, "content")
+        yield Spot(one.channel, self._start, self.text, one.steps, self._holder, one.key)
 
 
 def document_of(frame: Any) -> Any:
@@ -170,30 +190,62 @@ def template(document: Document, data: bytes, delta: Delta) -> Template | None:
     if len(delta.pieces) != 1 or len(frame["choices"]) != 1 or not _is_flat(frame):
         return None
     (piece,), choice = delta.pieces, frame["choices"][0]
-    text = choice["delta"].get("content")
-    if not CHOICE.issuperset(choice) or list(choice["delta"]) != ["content"] or piece.text != text:
+    if not CHOICE.issuperset(choice) or (found := _running(choice["delta"])) is None:
+        return None
+    way, steps, key, text = found
+    if piece.text != text:
         return None
     if frame.get("usage") is not None or choice.get("finish_reason") is not None or piece.origin is not None:
         return None
-    mark = BEFORE + canonical.dump(text)
+    before = canonical.dump(key) + b":"
+    mark = before + canonical.dump(text)
     if data.count(mark) != 1 or canonical.dump(document) != data:
         return None
     at = data.index(mark)
     others = [spot for spot in delta.spots if spot.channel != piece.channel]
     if any(spot.holder is not frame for spot in others):
         return None
-    steps = ("choices", f"[{choice['index']}]", "delta", "content")
     made = canonical.dump(frame)
     return Template(
-        data[: at + len(BEFORE) + 1],
+        data[: at + len(before) + 1],
         data[at + len(mark) - 1 :],
         None if made == data else made,
         piece.channel,
         piece.place,
-        steps,
+        ("choices", f"[{choice['index']}]", "delta", *steps),
+        ("choices", 0, "delta", *way),
+        key,
         tuple([spot._replace(holder=None) for spot in others]),
         delta.group,
     )
+
+
+def _running(body: Document) -> tuple[tuple[str | int, ...], Steps, str, str] | None:
+    """The one text of a message's part: the way to who holds it, its steps, its key, what it says; None: there is not one."""
+    names = [
+        name for name, value in body.items() if value is not None and (type(value) is not str or says(name, value))
+    ]
+    if len(names) != 1:
+        return None
+    (name,) = names
+    value = body[name]
+    if type(value) is str:
+        return (), (name,), name, value
+    if name != "tool_calls" or type(value) is not list or len(value) != 1 or type(value[0]) is not dict:
+        return None
+    (call,) = value
+    function, index = call.get("function"), call.get("index")
+    if (
+        not CALL.issuperset(call)
+        or type(index) is not int
+        or type(function) is not dict
+        or [*function] != ["arguments"]
+    ):
+        return None
+    if call.get("id") is not None or call.get("type") not in {None, "function"}:
+        return None
+    text, way = function["arguments"], (name, 0, "function")
+    return (way, (name, f"[{index}]", "function", "arguments"), "arguments", text) if type(text) is str else None
 
 
 def _is_flat(frame: Document) -> bool:

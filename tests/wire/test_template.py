@@ -12,13 +12,21 @@ from gateway.wire.choices import ChoicesReader
 from gateway.wire.endpoints import CHAT
 from gateway.wire.reader import UpstreamErrorFrame
 from gateway.wire.sse import frame, frames
-from gateway.wire.template import Chunk, document_of
+from gateway.wire.template import Chunk, document_of, said
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
 
 def chunk(text, index=0, **more):
     return {**HEAD, "choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}], **more}
+
+
+def body(delta, index=0, **more):
+    return {**HEAD, "choices": [{"index": index, "delta": delta, "finish_reason": None}], **more}
+
+
+def call(arguments, index=0, **more):
+    return body({"tool_calls": [{"index": index, **more, "function": {"arguments": arguments}}]})
 
 
 def plain(delta):
@@ -63,7 +71,29 @@ others = st.sampled_from(
         {"error": {"message": "x"}},
     ]
 )
+OTHER_BODIES = (
+    lambda text: body({"reasoning_content": text}),
+    lambda text: body({"content": None, "reasoning_content": text}),
+    lambda text: body({"reasoning": text, "content": ""}),
+    lambda text: body({"role": "assistant", "content": text}),
+    lambda text: body({"role": "user", "content": text}),
+    lambda text: body({"content": text, "refusal": None, "reasoning": "x"}),
+    lambda text: body({"refusal": text}),
+    lambda text: body({"unheard": text}),
+    lambda text: body({"content": text, "content_": text}),
+    call,
+    lambda text: call(text, 1),
+    lambda text: call(text, id=None, type="function"),
+    lambda text: call(text, id="c1"),
+    lambda text: call(text, type="custom"),
+    lambda text: body({"tool_calls": [{"index": 0, "function": {"arguments": text, "name": "f"}}]}),
+    lambda text: body({"tool_calls": [{"index": 0, "function": {"arguments": text}}] * 2}),
+    lambda text: body({"tool_calls": [{"function": {"arguments": text}}]}),
+    lambda text: body({"content": text, "tool_calls": [{"index": 0, "function": {"arguments": text}}]}),
+)
+bodies = st.sampled_from(OTHER_BODIES)
 chunks = st.one_of(
+    st.builds(lambda made, text: made(text), bodies, texts),
     st.builds(chunk, texts, st.sampled_from([0, 0, 0, 1])),
     st.builds(lambda text, more: chunk(text, **more), texts, others),
     st.builds(lambda text: {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}, texts),
@@ -98,7 +128,10 @@ def unwrapped(delta):
 
 
 goes_on = st.builds(data_of, st.builds(chunk, st.one_of(plain_texts, plain_texts, texts)), st.just(None))
-runs = st.lists(goes_on, min_size=3, max_size=12)
+another = bodies.flatmap(
+    lambda made: st.lists(st.one_of(plain_texts, texts).map(lambda text: dump(made(text))), min_size=3, max_size=12)
+)
+runs = st.one_of(st.lists(goes_on, min_size=3, max_size=12), another)
 odd = st.lists(st.builds(data_of, chunks, damage), min_size=1, max_size=2)
 mixed = st.lists(st.one_of(runs, runs, runs, odd), min_size=1, max_size=5).map(lambda parts: [*itertools.chain(*parts)])
 
@@ -292,3 +325,19 @@ def test_a_template_of_one_choice_reads_nothing_once_there_are_several(rewritabl
     """What was said once is marked again then: a choice may overtake another, and may not overtake its check."""
     alone = [dump(chunk("a", id=f"c{number // 2}")) for number in range(8)]  # in the end none is looked for any more
     both([*alone, dump(chunk("b", index=1, id="c3")), dump(chunk("c", id="c3"))], rewritable=rewritable)
+
+
+@pytest.mark.parametrize("made", OTHER_BODIES[:4] + OTHER_BODIES[6:7] + OTHER_BODIES[9:12])
+@pytest.mark.parametrize("text", ["as it is", 'a\nline and a "quote"', "\u200b", "\\d+"])
+def test_what_streams_mostly_hold_is_read_by_its_template(made, text):
+    reader = CHAT.reader({}, stream=True)
+    for first in ("first", "second"):  # the names are said with the first
+        reader.event(dump(made(first)))
+    assert isinstance(reader.event(dump(made(text))).frame, Chunk)
+
+
+@pytest.mark.parametrize(
+    "hurt", [b'"', b"\\", b'a","b":"c', b"\\x", b"\\ud800", b"\n", b"\x01", b"\xff", b"\\u0041", b"\\/"]
+)
+def test_what_is_no_canonical_string_is_not(hurt):
+    assert said(b"a" + hurt) is None
