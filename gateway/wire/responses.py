@@ -30,8 +30,9 @@ from gateway.wire.fields import (
     WHOLE_FIELDS,
 )
 from gateway.wire.reader import Manner, Reader, Said, UpstreamErrorFrame, grown
-from gateway.wire.walk import Leaf, Steps, by_position, leaves
+from gateway.wire.walk import SCALARS, Leaf, Steps, by_position, leaves
 
+SILENT: tuple[Any, ...] = ("", [])  # fields that say nothing, besides scalars
 ENDS = frozenset({"response.completed", "response.incomplete"})
 BY_POSITION = frozenset({"output", "content", "summary", "commands", "outputs", "results"})
 
@@ -86,7 +87,7 @@ class ResponsesReader(Reader):
         for key, value in frame.items():
             if key == "response" and isinstance(value, dict):
                 yield from self._response(value)
-            else:
+            elif key not in KEYS or not (type(value) in SCALARS or value in SILENT):
                 yield from self._field(frame, stem, word, key, value)
 
     def _field(self, frame: Document, stem: str, word: str, key: str, value: Any) -> Iterator[Said]:
