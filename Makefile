@@ -44,7 +44,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/streams.py
 
 # Each of these by itself: the overlap on the scripted upstream, fan-out, overload, two workers, 200,000
-# requests, the clients of upstreams, where the CPU goes, how long the event loop is held, and what short texts wait beside long ones.
+# requests, the clients of upstreams, where the CPU goes, how long the event loop is held, what short texts wait
+# beside long ones, and what each shape of question and answer costs.
 bench-more: $(STAMP)
 	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fanout.py
@@ -55,6 +56,7 @@ bench-more: $(STAMP)
 	$(BIN)/python benchmarks/profiled.py
 	$(BIN)/python benchmarks/held.py
 	$(BIN)/python benchmarks/beside.py
+	$(BIN)/python benchmarks/shapes.py
 
 # Planted faults in the core: which of them do the tests not see?
 mutate: $(STAMP)

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -219,11 +219,12 @@ class Stand:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.upstream = ""
 
-    def start_upstream(self) -> None:
+    def start_upstream(self, program: Sequence[str] = (), port: int = 0) -> None:
+        """The scripted model, or another program that listens on a port."""
         compileall.compile_dir(HERE.parents[1] / "gateway", quiet=1)  # as pip does when it installs
-        port = free_port()
+        port = port or free_port()
         self.upstream = f"http://127.0.0.1:{port}"
-        command = [sys.executable, str(HERE / "model.py"), "--port", str(port)]
+        command = [sys.executable, *(program or (str(HERE / "model.py"), "--port", str(port)))]
         self._spawn(command, LOAD_CORE, self._folder, {}, "upstream")
         self._until_healthy(f"{self.upstream}/healthz", self._processes[-1])
 
