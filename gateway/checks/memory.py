@@ -58,7 +58,7 @@ class Lately(Generic[K, V]):
 
 
 def digest_of(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def hashed(key: str | int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -103,7 +104,8 @@ class Endpoint:
         if type(part) is not str and REQUEST_TOP[self.name].get(name) is Place.TOOL_DEFINITION:
             body = canonical.dump(part)
             if len(body) <= LONGEST_DEFINED:
-                return _defined(self, name, body)
+                with suppress(orjson.JSONDecodeError):  # it holds a number that only the strict parser carries
+                    return _defined(self, name, body)
         return self.passages_below((name,), document, part)
 
     def passages_below(self, base: Steps, document: Document, part: Any) -> Iterator[Passage]:

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.terms import Place
-from gateway.wire import walk
+from gateway.wire import canonical, walk
 from gateway.wire.endpoint import Endpoint
-from gateway.wire.endpoints import CHAT
+from gateway.wire.endpoints import CHAT, COMPLETIONS
 from gateway.wire.fields import ENUMS, KEYS, ROLES, VOCABULARY
 
 keys = st.sampled_from(["content", "type", "role", "stop", "bytes", "logprobs", "mine", ""]) | st.text(max_size=3)
@@ -87,11 +87,34 @@ messages = st.builds(
 def test_the_short_way_through_messages_tells_what_the_walk_tells(asked, rest):
     for document in ({"messages": asked, **rest}, {**rest, "messages": asked}):
         told = [one for one in CHAT.passages(document) if not one.path.endswith("[*]")]
-        walked = list(Endpoint.passages(CHAT, document))
+        walked = list(CHAT.passages_below((), document, document))
         assert told == walked
         assert [one.origin and one.origin.spans(0, 1) for one in told] == [
             one.origin and one.origin.spans(0, 1) for one in walked
         ]
+
+
+NUMBERS = ["1", "1.10", "1e400", "1e-400", "-0.0", "9" * 30, "1" * 900]
+
+
+@given(
+    st.lists(documents, max_size=3), st.sampled_from(NUMBERS), st.sampled_from(["tools", "functions", "tool_choice"])
+)
+def test_definitions_are_read_as_the_walk_reads_them(defined, number, name):
+    """The first time and any other; whatever numbers they hold."""
+    body = canonical.dump({"model": "m", "messages": [{"role": "user", "content": "x"}], name: [*defined, "NUMBER"]})
+    body = body.replace(b'"NUMBER"', number.encode())
+    document = canonical.parse(body)
+    walked = tuple(CHAT.passages_below((), document, document))
+    for _ in range(2):
+        assert CHAT.read(body).passages == walked
+
+
+@given(
+    st.dictionaries(st.sampled_from(["model", "prompt", "mine", "stop", "suffix", "", "user"]), documents, max_size=5)
+)
+def test_a_request_is_read_name_by_name_as_the_walk_reads_it(document):
+    assert list(Endpoint.passages(COMPLETIONS, document)) == list(COMPLETIONS.passages_below((), document, document))
 
 
 def decoded_at_once(text, *, lenient):
