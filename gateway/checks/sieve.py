@@ -9,7 +9,8 @@ from typing import Any
 
 import re2
 
-from gateway.checks.patterns import NotFollowable, looks_at_ends, loosened, shortened
+from gateway.checks.patterns import NotFollowable, looks_at_ends, loosened
+from gateway.checks.shortening import shortened
 from gateway.core.terms import Passage
 
 MEMORY = 8 << 20  # bytes for one pass; when RE2 has learned so much it forgets it, which takes it a millisecond

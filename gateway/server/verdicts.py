@@ -34,7 +34,7 @@ class Verdicts:
         parts = [part for passage in passages for part in (passage.path, passage.place, passage.text)]
         lengths = " ".join([str(len(part)) for part in parts])  # no other parts make the same text with these
         told = f"{check.version} {lengths}\n{''.join(parts)}"
-        return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).digest()
+        return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=32).digest()
 
     def get(self, key: bytes) -> Judgement | None:
         """As it was given, but free of charge."""

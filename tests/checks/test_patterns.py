@@ -7,10 +7,11 @@ import re2
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.checks.patterns import NotFollowable, beginnings, looks_at_ends, loosened, shortened
+from gateway.checks.patterns import NotFollowable, beginnings, looks_at_ends, loosened
 from gateway.checks.pii import Pii
 from gateway.checks.regex import LONGEST, Regex
 from gateway.checks.secrets import NAMED, rules
+from gateway.checks.shortening import shortened
 from gateway.checks.sieve import FAR, SPACES, CommonSieve
 from gateway.checks.urls import Urls
 from gateway.core.terms import Passage, Place
