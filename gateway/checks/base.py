@@ -16,6 +16,7 @@ from gateway.core.holdback import Hit, Scanner
 from gateway.core.terms import INPUT_PLACES, OUTPUT_PLACES, Document, Judgement, Lane, Passage, Place, Request, Span
 
 NOTHING = Judgement(hit=False)
+CLEAR = 1_024  # texts that a check knows to hold nothing
 LONGEST_QUESTION = 4_000  # characters of a question that are shown with its answer, the last ones
 
 
@@ -104,7 +105,7 @@ class Check(BaseModel):
     @cached_property
     def _clear(self) -> Lately[bytes, bool]:
         """By digest, the texts in which `find` found nothing lately: each turn of a conversation brings all before it."""
-        return Lately()
+        return Lately(CLEAR)
 
     def __copy__(self) -> Self:
         """Without what was worked out from the settings: a copy may have others."""

@@ -29,6 +29,7 @@ NEAR = 6  # tokens from one class of a pair or triple to the next
 BEGIN, QUOTED = "^", "'"  # classes of a place: the first word of a sentence, a word right after a quote
 AT_PLACE = 2  # tokens after such a place that count
 SHORTEST = 3  # letters of a stem
+SCORED = 4_096  # texts whose score is known
 
 _MARKS = re.compile("[\u0300-\u036f\u0483-\u0489\u064b-\u065f]")  # accents, as they stand apart
 _ROLE = re.compile(r"^\W{0,6}(?:system|assistant|human|user|developer|instructions?) ?:", re.MULTILINE)
@@ -234,7 +235,7 @@ class Model:
         self._bias, self._length = float(data["bias"]), float(data["length"])
         self._marks, self._strange = frozenset(data.get("marks", ())), float(data.get("strange", 0))
         self._memory = None if table is None else Memory(table, **data["memory"])
-        self._scored = Lately[bytes, float]()  # by digest: no text is kept
+        self._scored = Lately[bytes, float](SCORED)  # by digest: no text is kept
         self.thresholds: Mapping[float, float] = {float(rate): t for rate, t in data["thresholds"].items()}
 
     def score(self, text: str) -> float:

@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 from zlib import crc32
 
 MIDDLE = 128  # the byte that is no weight
-LATELY = 4_096
 KEPT = 50_000  # words that are remembered once they were seen: clients choose them
 LONGEST = 64  # characters of one: it may be as long as a body
 END = 0  # the slot of a line's end; no pair goes across one, so that a line is much as if it stood alone
@@ -39,9 +38,10 @@ class Kept(dict[K, V]):
 
 
 class Lately(Generic[K, V]):
-    """What was kept last, `LATELY` keys of it at least, and at most twice as many. Threads may lose each other's, no more."""
+    """What was kept last, so many keys of it at least, and at most twice as many. Threads may lose each other's, no more."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        self._least = least
         self._new: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
@@ -52,7 +52,7 @@ class Lately(Generic[K, V]):
         return value
 
     def __setitem__(self, key: K, value: V) -> None:
-        if len(self._new) >= LATELY:
+        if len(self._new) >= self._least:
             self._old, self._new = self._new, {}
         self._new[key] = value
 

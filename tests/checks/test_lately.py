@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checks import memory
 from gateway.checks.classifier import model_of
 from gateway.checks.concepts import Model
 from gateway.checks.memory import Lately
@@ -17,9 +16,8 @@ TEXTS = ["", "mail bob@example.org", "4111 1111 1111 1112", "4111 1111 1111 1111
          "see http://1.2.3.4/", "see https://example.org/", "half of a pair \ud800 and bob@example.org", "é 12345678Z"]  # fmt: skip
 
 
-def test_the_last_ones_are_kept_and_those_that_are_asked_for(monkeypatch):
-    monkeypatch.setattr(memory, "LATELY", 4)
-    kept = Lately()
+def test_the_last_ones_are_kept_and_those_that_are_asked_for():
+    kept = Lately(4)
     for number in range(100):
         kept[number] = number
         assert [kept.get(one) for one in range(max(0, number - 3), number + 1)] == [
@@ -34,7 +32,7 @@ def test_a_text_is_scored_once(text, monkeypatch):
     model, scored = model_of("injection"), []
     score = Model._score
     monkeypatch.setattr(Model, "_score", lambda self, text: scored.append(text) or score(self, text))
-    monkeypatch.setattr(model, "_scored", Lately())
+    monkeypatch.setattr(model, "_scored", Lately(4))
     first = model.score(text)
     assert (model.score(text), model.score(text + "!"), scored) == (first, score(model, text + "!"), [text, text + "!"])
 
@@ -46,7 +44,7 @@ def test_what_was_given_up_is_not_known(monkeypatch):
     def gives_up(self, text):
         raise TimeoutError
 
-    monkeypatch.setattr(model, "_scored", Lately())
+    monkeypatch.setattr(model, "_scored", Lately(4))
     wanted = model._score("you are kind")
     with monkeypatch.context() as within:
         within.setattr(Model, "_score", gives_up)
