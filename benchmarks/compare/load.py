@@ -27,6 +27,7 @@ import uvloop
 WORDS = "please sum up the following paragraph about harbours, tides and the ships that wait for them "
 NUMBER = b"#%%%%%%%%%%%"  # where each request has a number of its own
 GRACE = 15.0  # seconds for the last answers
+SETTLE = 0.5  # seconds in which a server takes the connections, before it is asked on them
 
 
 class Connection(asyncio.Protocol):
@@ -143,6 +144,7 @@ class Load:
         """Requests on a timetable, whatever becomes of them. Returns the seconds it took."""
         connections = [await self._connect() for _ in range(min(most, max(16, int(rate))))]
         self._idle = list(connections)
+        await asyncio.sleep(SETTLE)
         began = perf_counter()
         for number in range(int(rate * seconds)):
             due = began + number / rate
