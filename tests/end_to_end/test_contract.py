@@ -10,6 +10,7 @@ import string
 import pytest
 
 from gateway.wire.forms import Upload, parse_form, render_form
+from gateway.wire.padding import SIZE
 from gateway.wire.responses import events
 from tests.end_to_end.process import (
     Wire,
@@ -223,6 +224,24 @@ async def test_a_chat_stream_with_every_field_filled_passes_chunk_by_chunk(stage
     assert [json.loads(e) for e in wire.events[:-1]] == chunks
     assert wire.events[-1] == b"[DONE]"
     assert receipt["calls"][0]["usage"]["total_tokens"] == 21
+
+
+@pytest.mark.parametrize("texts", [[" a", " b", " c"] * 4, [" a", '\n"b"', "é"] * 4], ids=["plain", "escaped"])
+async def test_padding_of_a_stream_is_made_anew(stage, texts):
+    """What the upstream pads with reaches nobody; each event still has one of a few sizes."""
+    head = {key: FULL_CHAT[key] for key in ("id", "created", "model")}
+    deltas = [{"role": "assistant", "content": ""}, *({"content": text} for text in texts), {}]
+    sent = [
+        {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}], "obfuscation": f"SECRET{number}"}
+        for number, delta in enumerate(deltas)
+    ]  # fmt: skip
+    parts = [b"data: %s\n\n" % json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode() for one in sent]
+    for chunks in (parts, [b"".join(parts)]):
+        wire, _, _ = await stage.ask(ask(stream=True), answers(None, chunks))
+        assert b"SECRET" not in wire.body
+        got = [json.loads(one) for one in wire.events[:-1]]
+        assert [{**one, "obfuscation": ""} for one in got] == [{**one, "obfuscation": ""} for one in sent]
+        assert {len(one) % SIZE for one in wire.events[:-1]} == {0}
 
 
 def typed_events(wire):
