@@ -17,7 +17,7 @@ import orjson
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import canonical
 from gateway.wire.rewrite import copied
-from gateway.wire.walk import HOLDERS, Steps, says
+from gateway.wire.walk import HOLDERS, PAYLOAD_KEYS, Steps, says
 
 CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 CALL = frozenset({"index", "id", "type", "function"})
@@ -229,6 +229,8 @@ def _running(body: Document) -> tuple[tuple[str | int, ...], Steps, str, str] | 
         return None
     (name,) = names
     value = body[name]
+    if name in PAYLOAD_KEYS:  # whether it is text is told by each string anew
+        return None
     if type(value) is str:
         return (), (name,), name, value
     if name != "tool_calls" or type(value) is not list or len(value) != 1 or type(value[0]) is not dict:

@@ -1,5 +1,6 @@
 """A chunk read by its template is what it would have been read in full."""
 
+import base64
 import itertools
 import json
 
@@ -13,12 +14,16 @@ from gateway.wire.endpoints import CHAT
 from gateway.wire.reader import UpstreamErrorFrame
 from gateway.wire.sse import frame, frames
 from gateway.wire.template import Chunk, document_of, said
+from gateway.wire.walk import PAYLOAD_KEYS
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
 
 def chunk(text, index=0, **more):
     return {**HEAD, "choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}], **more}
+
+
+IMAGE = base64.b64encode(bytes(range(256)) * 2).decode()  # long enough to be no text where a payload may stand
 
 
 def body(delta, index=0, **more):
@@ -54,7 +59,21 @@ def both(events, *, rewritable):
 texts = st.one_of(
     st.text(max_size=12),
     st.sampled_from(
-        ["", "Hello", " wor\nld", '"', "\\", "é", "\u200b", "\u00a0", "\x7f", "eyJhIjoxfQ==", '{"a":1}', "content"]
+        [
+            "",
+            "Hello",
+            " wor\nld",
+            '"',
+            "\\",
+            "é",
+            "\u200b",
+            "\u00a0",
+            "\x7f",
+            "eyJhIjoxfQ==",
+            '{"a":1}',
+            "content",
+            IMAGE,
+        ]
     ),
 )
 plain_texts = st.text("abc {é🙂", min_size=1, max_size=6)  # as they stand in most chunks: JSON says them as they are
@@ -80,6 +99,11 @@ OTHER_BODIES = (
     lambda text: body({"content": text, "refusal": None, "reasoning": "x"}),
     lambda text: body({"refusal": text}),
     lambda text: body({"unheard": text}),
+    lambda text: body({"data": text}),
+    lambda text: body({"b64_json": text}),
+    lambda text: body({"image_url": text}),
+    lambda text: body({"audio": text}),
+    lambda text: body({"embedding": text}),
     lambda text: body({"content": text, "content_": text}),
     call,
     lambda text: call(text, 1),
@@ -90,6 +114,13 @@ OTHER_BODIES = (
     lambda text: body({"tool_calls": [{"index": 0, "function": {"arguments": text}}] * 2}),
     lambda text: body({"tool_calls": [{"function": {"arguments": text}}]}),
     lambda text: body({"content": text, "tool_calls": [{"index": 0, "function": {"arguments": text}}]}),
+)
+RUNNING = (
+    *OTHER_BODIES[:4],
+    OTHER_BODIES[6],
+    call,
+    lambda text: call(text, 1),
+    lambda text: call(text, id=None, type="function"),
 )
 bodies = st.sampled_from(OTHER_BODIES)
 chunks = st.one_of(
@@ -327,7 +358,7 @@ def test_a_template_of_one_choice_reads_nothing_once_there_are_several(rewritabl
     both([*alone, dump(chunk("b", index=1, id="c3")), dump(chunk("c", id="c3"))], rewritable=rewritable)
 
 
-@pytest.mark.parametrize("made", OTHER_BODIES[:4] + OTHER_BODIES[6:7] + OTHER_BODIES[9:12])
+@pytest.mark.parametrize("made", RUNNING)
 @pytest.mark.parametrize("text", ["as it is", 'a\nline and a "quote"', "\u200b", "\\d+"])
 def test_what_streams_mostly_hold_is_read_by_its_template(made, text):
     reader = CHAT.reader({}, stream=True)
@@ -341,3 +372,10 @@ def test_what_streams_mostly_hold_is_read_by_its_template(made, text):
 )
 def test_what_is_no_canonical_string_is_not(hurt):
     assert said(b"a" + hurt) is None
+
+
+@pytest.mark.parametrize("key", sorted(PAYLOAD_KEYS))
+@pytest.mark.parametrize("more", [{}, {"role": "assistant", "content": None}], ids=["alone", "beside"])
+def test_what_may_be_an_image_is_read_in_full(key, more):
+    """However many short texts came before it under that key: `opaque` decides about it, not the checks of texts."""
+    both([dump(body({key: text, **more})) for text in ("ab", "cd", "ef", IMAGE, IMAGE)], rewritable=False)
