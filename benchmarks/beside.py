@@ -26,8 +26,8 @@ POLICY = """\
 policy: read
 for: {models: [plain-b600]}
 checks:
-  injection: {at: input, do: flag, mode: enforce}
-  toxicity: {at: input, do: flag, mode: enforce}
+  injection: {at: input, do: block}
+  toxicity: {at: input, do: block}
 """
 SERVE = "import sys; from gateway.cli import main; {}; main(['serve'])"
 RATE = 100  # short requests a second
@@ -45,14 +45,14 @@ def read(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--intervals", default="5,0.5")
+    parser.add_argument("--intervals", default="", help="beside the one that it has")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--size", type=int, default=8_000, help="bytes of a long question")
     parser.add_argument("--cores", type=int, default=1, help="of the gateway; the second is shared with the load")
     asked = parser.parse_args()
     gateways: dict[str, Gateway] = {}
-    for interval in ["as it is", *asked.intervals.split(",")]:
+    for interval in ["as it is", *filter(None, asked.intervals.split(","))]:
         gateway = outrider(f"interval {interval}", set(), POLICY)
         line = "pass"
         if interval != "as it is":

@@ -226,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="", help="shapes that have this in their name")
+    parser.add_argument("--policy", type=Path, help="the file of another policy")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--load", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -241,7 +242,10 @@ def main() -> None:
         try:
             port = free_port()
             stand.start_upstream([__file__, "--serve", str(port)], port)
-            gateways = [floor("floor", set()), outrider("Outrider", set(), BASELINE)]
+            gateways = [
+                floor("floor", set()),
+                outrider("Outrider", set(), args.policy.read_text() if args.policy else BASELINE),
+            ]
             for gateway in gateways:
                 stand.start(gateway)
             for name, (path, _) in cases().items():

@@ -32,7 +32,9 @@ class Classifier(Check):
     """A hit where the worst window of a text scores at or above the threshold."""
 
     model_name: ClassVar[str]
-    inline: ClassVar[int] = 300  # characters: a millisecond, also of nothing but attacks, of many disguises, by chance
+    inline: ClassVar[int] = (
+        300  # characters: half a millisecond, also of nothing but attacks, of many disguises, by chance
+    )
 
     threshold: float | None = Field(
         None, gt=0, lt=1, description="score from which it is a hit; absent: operating_point"

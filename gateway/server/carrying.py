@@ -198,8 +198,8 @@ class Carrier(ABC):
         """Read along on a thread, within the deadline of a look."""
         try:
             async with asyncio.timeout(behind.watch.timeout):
-                alone = not self._checks[behind.watch.name].built_in
-                return CaughtUp(behind.watch, *await aside(behind.size, behind.read, alone=alone))
+                apart = not self._checks[behind.watch.name].built_in
+                return CaughtUp(behind.watch, *await aside(behind.size, behind.read, apart=apart))
         except TimeoutError as error:
             return CaughtUp(behind.watch, failed(behind.watch, error))
 

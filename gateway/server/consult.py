@@ -148,7 +148,7 @@ class _Look:
 
 async def judged_aside(check: Check, judge: Judge, passages: Sequence[Passage]) -> Judgement:
     """By a local check, on a thread."""
-    return await aside(size_of(passages), judge, passages, alone=not check.built_in)
+    return await aside(size_of(passages), judge, passages, apart=not check.built_in)
 
 
 def size_of(passages: Sequence[Passage]) -> int:

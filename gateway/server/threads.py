@@ -1,7 +1,7 @@
-"""Where looks are made that the event loop cannot wait for.
+"""Where texts are read and judged that the event loop cannot wait for.
 
-All threads have one interpreter between them. Two looks that take turns at it take more than twice as long as one after
-the other, and keep the event loop from it; so texts of a size have one thread, and none waits there for a longer one.
+All threads have one interpreter between them, and the event loop waits for each that has its turn at it before. So
+texts of a size have one thread, and none waits there for a longer one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _T = TypeVar("_T")
 _threads = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("short", "long", "longest")]
 
 
-async def aside(size: int, work: Callable[..., _T], *given: object, alone: bool = False) -> _T:
+async def aside(size: int, work: Callable[..., _T], *given: object, apart: bool = False) -> _T:
     """Have work done on a thread that reads so many characters. Whoever is cancelled leaves it to itself.
 
-    `alone`: it may take its time whatever it reads, and so has a thread that no other text waits for.
+    `apart`: it may take its time whatever it reads, and so has a thread that no other text waits for.
     """
-    thread = None if alone else _threads[bisect_left(SIZES, size)]
+    thread = None if apart else _threads[bisect_left(SIZES, size)]
     return await asyncio.get_running_loop().run_in_executor(thread, work, *given)
 
 
