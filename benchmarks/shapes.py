@@ -37,6 +37,16 @@ def prose(words: int) -> str:
     return " ".join(chance.choices(WORDS.split(), k=words))
 
 
+def as_python_writes(document: Any) -> bytes:
+    """With spaces and escapes, as `json.dumps` does by itself, and with it many clients and servers."""
+    return json.dumps(document).encode()
+
+
+def as_people_read(document: Any) -> bytes:
+    """In lines, as OpenAI spells a plain answer."""
+    return json.dumps(document, indent=2, ensure_ascii=False).encode()
+
+
 # --- answers ----------------------------------------------------------------------------------
 
 
@@ -59,10 +69,16 @@ def calls(arguments: str) -> dict[str, Any]:
 
 
 ARGUMENTS = json.dumps({"path": "src/a.py", "lines": [prose(6) for _ in range(16)]})
+ACCENTED = [token.replace("a", "\u00e4") for token in TOKENS]
 STREAMS: dict[str, list[dict[str, Any]]] = {
     "text": [chunk({"content": token}) for token in TOKENS],
     "text with line breaks": [chunk({"content": token + "\n"}) for token in TOKENS],
+    "text in Python's spelling": [chunk({"content": token}) for token in TOKENS],
+    "accented text in Python's spelling": [chunk({"content": token}) for token in ACCENTED],
     "padded text": [{**chunk({"content": token}), "obfuscation": f"{chance.getrandbits(32):08x}"} for token in TOKENS],
+    "text as OpenAI sends it": [
+        {**chunk({"content": token}), "usage": None, "obfuscation": f"{chance.getrandbits(32):08x}"} for token in TOKENS
+    ],
     "reasoning": [chunk({"reasoning_content": token}) for token in TOKENS],
     "arguments of a call": [chunk(calls(ARGUMENTS[at : at + 6])) for at in range(0, 6 * CHUNKS, 6)],
     "usage in each chunk": [
@@ -113,7 +129,7 @@ def serve(port: int) -> None:
     """The upstream: the shape that the name of the model asks for."""
     end = chunk({}, finish_reason="stop")
     streams = {
-        name: b"".join(b"data: %s\n\n" % orjson.dumps(one) for one in [*chunks, end]) + b"data: [DONE]\n\n"
+        name: b"".join(b"data: %s\n\n" % spelling(name)(one) for one in [*chunks, end]) + b"data: [DONE]\n\n"
         for name, chunks in STREAMS.items()
     }
     streams["responses"] = b"".join(
@@ -125,6 +141,8 @@ def serve(port: int) -> None:
     answers = {
         "20 embeddings": embeddings(20, lambda: [chance.uniform(-1, 1) for _ in range(1536)]),
         "100 embeddings in base64": embeddings(100, lambda: encoded(6144)),
+        "in lines": as_people_read(plain),
+        "in Python's spelling": as_python_writes(plain),
         "an image of 2 MB": orjson.dumps({"created": 1, "data": [{"b64_json": encoded(1_500_000)}]}),
     }
 
@@ -139,6 +157,10 @@ def serve(port: int) -> None:
     app = web.Application(client_max_size=2**26)
     app.router.add_route("*", "/{path:.*}", answered)
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+def spelling(name: str) -> Callable[[Any], bytes]:
+    return as_python_writes if "Python's spelling" in name else orjson.dumps
 
 
 # --- questions --------------------------------------------------------------------------------
@@ -176,8 +198,15 @@ IMAGE = [
     {"type": "text", "text": USER["content"]},
     {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded(750_000)}"}},
 ]
+LONG = {"role": "user", "content": NUMBER.decode() + prose(35_000)}
+TURNS = [{"role": role, "content": prose(80)} for _ in range(100) for role in ("user", "assistant")] + [USER]
 QUESTIONS: dict[str, dict[str, Any]] = {
     "a question": {"messages": [USER]},
+    "a question in Python's spelling": {"messages": [USER]},
+    "200 KB": {"messages": [LONG]},
+    "200 KB in Python's spelling": {"messages": [LONG]},
+    "200 turns": {"messages": TURNS},
+    "200 turns in Python's spelling": {"messages": TURNS},
     "40 tools": {"messages": [USER], "tools": [tool(number) for number in range(40)]},
     "20 turns with tools": {"messages": [USER, *turns(20)]},
     "an image of 1 MB": {"messages": [{"role": "user", "content": IMAGE}]},
@@ -192,6 +221,7 @@ def cases() -> dict[str, tuple[str, dict[str, Any]]]:
         **{f"asked: {name}": (CHAT, {"model": "plain", **body}) for name, body in QUESTIONS.items()},
         **{f"streamed: {name}": (CHAT, {"model": name, "stream": True, **question}) for name in STREAMS},
         "streamed: responses": ("/v1/responses", {"model": "responses", "stream": True, "input": USER["content"]}),
+        **{f"answered: {name}": (CHAT, {"model": name, **question}) for name in ("in lines", "in Python's spelling")},
         **{
             f"answered: {name}": ("/v1/embeddings", {"model": name, "input": [USER["content"]]})
             for name in ("20 embeddings", "100 embeddings in base64")
@@ -206,7 +236,7 @@ def cases() -> dict[str, tuple[str, dict[str, Any]]]:
 async def load(url: str, name: str, seconds: float) -> None:
     """One run, in a process of its own."""
     path, body = cases()[name]
-    one = Load(url + path, body, [], {200})
+    one = Load(url + path, body, [], {200}, spelling(name))
     await one.closed(CLIENTS, seconds)
     sys.stdout.buffer.write(
         orjson.dumps({"answers": len(one.times), "wrong": one.wrong.get(0, 0) + sum(one.wrong.values())})

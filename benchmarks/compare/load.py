@@ -16,6 +16,7 @@ import itertools
 import random
 import sys
 import time
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,11 +75,18 @@ class Connection(asyncio.Protocol):
 class Load:
     """All requests of one run, and what came of them."""
 
-    def __init__(self, url: str, body: dict[str, Any], headers: list[str], statuses: set[int]) -> None:
+    def __init__(
+        self,
+        url: str,
+        body: dict[str, Any],
+        headers: list[str],
+        statuses: set[int],
+        spell: Callable[[Any], bytes] = orjson.dumps,
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname in {"127.0.0.1", "localhost"}, "only loopback is a target"
         self._host, self._port = parts.hostname, parts.port
-        data = orjson.dumps(body)
+        data = spell(body)
         lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", "content-type: application/json"]
         lines += [f"content-length: {len(data)}", *headers]
         asked = "\r\n".join(lines).encode() + b"\r\n\r\n" + data

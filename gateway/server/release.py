@@ -26,7 +26,7 @@ from gateway.wire.errors import BadRequest
 from gateway.wire.padding import EMPTY, padded
 from gateway.wire.reader import Raw
 from gateway.wire.rewrite import write
-from gateway.wire.template import Chunk, Template, document_of
+from gateway.wire.template import Chunk, Ends, Template, document_of
 
 JSON = "application/json"
 STREAM = "text/event-stream; charset=utf-8"
@@ -36,7 +36,10 @@ STREAM_HEADERS = {
 }
 STALLED = 60.0  # seconds that one write may wait for the client to read
 AT_ONCE = 32_768  # bytes that may wait to be sent before a write waits as well: half of what the loop lets gather
+FORMS = 8  # that are kept
 FINAL = {"x-should-retry": "false"}  # a policy's no is final: no client library retries it
+
+Form = tuple[Template, Ends, bool]  # what stands around its texts for this client, and whether it is padded
 
 
 class ClientGone(Exception):
@@ -112,8 +115,7 @@ class Release:
         self._media = STREAM
         self._first: Document = {}  # events that the client has, where they are needed for an error
         self._last: Document = {}
-        self._template: Template | None = None  # of the chunk before
-        self._as_it_came = self._is_padded = False
+        self._forms: dict[int, Form] = {}  # of templates
         self._stream: AbstractStreamWriter | web.StreamResponse | None = None
         self._refusing = False  # the receipt cannot be kept, so no answer is given
         self.response: web.StreamResponse | None = None  # what the handler returns
@@ -140,13 +142,24 @@ class Release:
             self._plain = frame
             return
         if isinstance(frame, Chunk):
-            if self._goes_on(frame.template):
-                self._batch.append(sse.frames([*map(padded, frame.data)] if self._is_padded else frame.data))
-                return
-            for one in frame.singles():
-                self._send(one.document)
-            return
-        self._send(frame)
+            self._send_chunk(frame)
+        else:
+            self._send(frame)
+
+    def _send_chunk(self, chunk: Chunk) -> None:
+        """One or several as one, by what stands around their texts for this client."""
+        _, ends, is_padded = self._forms.get(id(chunk.template)) or self._form(chunk.template)
+        data = chunk.between(ends)
+        self._batch.append(sse.frames([*map(padded, data)] if is_padded else data))
+
+    def _form(self, template: Template) -> Form:
+        shown = self._endpoint.for_client(self._request, template.read())
+        assert shown is not None  # there is a text in it
+        ends = template.ends(shown)
+        if len(self._forms) == FORMS:
+            self._forms.clear()
+        form = self._forms[id(template)] = (template, ends, any(EMPTY in part for part in ends if part))
+        return form
 
     def _send(self, frame: Document) -> None:
         """One event, as the client asked for it."""
@@ -157,15 +170,6 @@ class Release:
             self._first = self._first or shown
             self._last = shown
         self._batch.append(self._endpoint.frame(shown))
-
-    def _goes_on(self, template: Template) -> bool:
-        """Whether chunks of this template go to the client as they came."""
-        if template is not self._template:
-            self._template = template
-            frame = template.read()
-            self._is_padded = EMPTY in template.head or EMPTY in template.tail
-            self._as_it_came = template.faithful and self._endpoint.for_client(self._request, frame) is frame
-        return self._as_it_came
 
     async def flush(self) -> None:
         """Write every gathered frame in one write."""

@@ -24,7 +24,7 @@ _INT64 = range(-(2**63), 2**64)
 
 
 class AsItCame(Document):
-    """A document that was read from its own canonical form: it goes on as those bytes, without being written again.
+    """A document whose canonical form is known: it goes on as those bytes, without being written again.
 
     Nobody changes one. Whatever says something else is made as a copy, which is a plain object and has to be written.
     """
@@ -97,21 +97,37 @@ def _read(body: bytes, most: int) -> Document:
     return document
 
 
-def _canonical_already(body: bytes, most: int) -> Document | None:
-    """The document whose canonical form these very bytes are: nothing in them can be read in two ways.
+def _canonical_already(body: bytes, most: int) -> tuple[Document, bytes] | None:
+    """The document whose canonical form these very bytes are but for space, and that form: nothing can be read in two ways.
 
     A key that stood twice, a number that is not exact, an escape that stands for something else: the dump would
     differ from the bytes. Most clients and servers write JSON just so; what does not is read by the strict parser.
     """
     try:
         document = orjson.loads(body)
-        if type(document) is not dict or orjson.dumps(document) != body:
+        if type(document) is not dict:
             return None
+        form = orjson.dumps(document)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter: it is nested too deep to be written
         return None
-    if len(body) > most or not (_few(body, b"{") and _few(body, b"[")):
+    if form == body:
+        form = body
+    elif len(form) > len(body) or form != _tight(body):
+        return None
+    if len(form) > most or not (_few(form, b"{") and _few(form, b"[")):
         _measure(document, most)
-    return document
+    return document, form
+
+
+def _tight(body: bytes) -> bytes:
+    """Without the space that usual writers put between values: the ends of lines, and what follows a colon and a comma.
+
+    It may take space out of a string as well, but never anything else. So if it is the dump of what was read, no key stood
+    twice, for then the dump would have fewer values; and no string has lost its space, for the dump would have it.
+    """
+    if b"\n" in body:
+        body = b"".join([line.strip() for line in body.splitlines()])
+    return body.replace(b'": ', b'":').replace(b', "', b',"').replace(b"}, {", b"},{")
 
 
 def _few(body: bytes, bracket: bytes) -> bool:
@@ -158,17 +174,16 @@ def parse(body: bytes) -> Document:
     if not body.strip():
         raise BadRequest("The body is empty; send a JSON object.", code="invalid_json")
     try:
-        if (document := _canonical_already(body, MAX_VALUES)) is not None:
-            return AsItCame(document, body)
-        return _read(body, MAX_VALUES)
+        known = _canonical_already(body, MAX_VALUES)
+        return _read(body, MAX_VALUES) if known is None else AsItCame(*known)
     except Malformed as error:
         raise BadRequest(f"The body cannot be read: {error}.", code="invalid_json") from None
 
 
 def parse_answer(body: bytes, most: int = MAX_VALUES) -> Document:
     """An upstream's document of at most so many values, read as strictly. Raises Malformed."""
-    document = _canonical_already(body, most)
-    return _read(body, most) if document is None else document
+    known = _canonical_already(body, most)
+    return _read(body, most) if known is None else known[0]
 
 
 def dump(document: Any) -> bytes:

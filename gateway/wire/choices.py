@@ -21,6 +21,7 @@ from gateway.wire.walk import Steps, leaves
 OBJECTS = frozenset({dict})
 MAX_CHOICES = 128
 MOST_AT_ONCE = 64  # chunks that are taken as one
+MOST_TEMPLATES = 8  # a stream of several choices, or of text and reasoning, has several
 MOST_TRIES = 8  # after so many chunks that differ in more than their text nothing is expected of the next
 MOST_INDEXED = 256  # tool calls of one streamed message
 SAID_ONCE = frozenset({"id", "type", "role", "name", "object", "model", "created", "system_fingerprint"})
@@ -34,8 +35,13 @@ class ChoicesReader(Reader):
     def __init__(self, asked: Document, *, stream: bool) -> None:
         super().__init__(asked, stream=stream)
         self._choices: dict[int, bool] = {}  # index -> has a finish reason
-        self._template: Template | None = None
+        self._templates: list[Template] = []  # the newest first
         self._tries = 0  # templates in a row that fitted nothing
+
+    @property
+    def _at_once(self) -> int:
+        """Chunks that may be taken as one: what marks that something was said again is not parted."""
+        return MOST_AT_ONCE if len(self._choices) == 1 else 1
 
     @property
     def finished(self) -> bool:
@@ -51,31 +57,38 @@ class ChoicesReader(Reader):
         delta = self.delta(document, len(data))
         if self._tries < MOST_TRIES:
             self._tries += 1
-            self._template = template(document, data, delta)
+            if (made := template(document, data, delta)) is not None:
+                self._templates = [made, *self._templates[: MOST_TEMPLATES - 1]]
         return delta
 
     def events(self, data: Sequence[bytes]) -> Iterator[Delta]:
         at = 0
         while at < len(data):
-            delta = self._going_on(data[at : at + MOST_AT_ONCE]) or self._in_full(data[at])
+            delta = self._going_on(data[at : at + self._at_once]) or self._in_full(data[at])
             at += len(delta.several.ends) if delta.several is not None else 1
             yield delta
 
     def _going_on(self, data: Sequence[bytes]) -> Delta | None:
         """The first of these chunks that only go on with the text, read by their template; None: there is none."""
-        one = self._template
-        if one is None or len(self._choices) != 1:
-            return None
-        texts = one.texts(data)
-        if not texts:
-            return None
+        for one in self._templates:
+            texts, counted = one.texts(data)
+            if texts:
+                return self._read_by(one, texts, counted, data)
+        return None
+
+    def _read_by(
+        self, one: Template, texts: Sequence[str], counted: Sequence[Document], data: Sequence[bytes]
+    ) -> Delta:
         self._tries = 0
+        if counted:
+            self.usage = counted[-1]
         text = texts[0] if len(texts) == 1 else "".join(texts)
         start = self._lengths.get(one.channel, 0)
         piece = self._run(one.channel, one.place, text, ())
         if self.rewritable:
             self._lengths[one.channel] = start + len(text)
-        return Chunk(one, texts, data[: len(texts)], start, piece, rewritable=self.rewritable).delta
+        data = data[: len(texts)]
+        return Chunk(one, texts, data, start, piece, rewritable=self.rewritable, counted=counted).delta
 
     def fit(self, document: Document) -> Document:
         if document.get("error") is not None:
@@ -97,7 +110,10 @@ class ChoicesReader(Reader):
         index = choice.get("index")
         if type(index) is not int:
             index = position
-        self._choices[index] = self._choices.get(index, False) or choice.get("finish_reason") is not None
+        if index not in self._choices:
+            self._choices[index] = False
+            self._templates.clear()  # what was said once is marked again where there are several
+        self._choices[index] = self._choices[index] or choice.get("finish_reason") is not None
         if len(self._choices) > MAX_CHOICES:
             raise Malformed("it has too many choices")
         return {**choice, "index": index, **self.fit_body(choice)}

@@ -40,7 +40,7 @@ def strings(frame: Document) -> list[Placed] | None:
         elif name == "choices":
             if not _add_choice(found, value):
                 return None
-        elif type(value) not in SCALARS and (name != "usage" or not _is_numbers(value)):
+        elif type(value) not in SCALARS and (name != "usage" or not is_numbers(value)):
             return None
     for _, _, text, _, key in found:
         if key not in MESSAGE and _is_wrapped(text):
@@ -75,7 +75,7 @@ def _placed(places: dict[str, tuple[str, Steps]], name: str, value: str, holder:
     return channel, steps, value, holder, name
 
 
-def _is_numbers(usage: Any) -> bool:
+def is_numbers(usage: Any) -> bool:
     """Whether it holds numbers only, under names that the protocol knows; they may be in objects of their own."""
     if type(usage) is not dict or not usage.keys() <= KEYS:
         return False

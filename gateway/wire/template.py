@@ -1,48 +1,67 @@
-"""A chunk that is the one before with another text: read by comparing bytes instead of parsing and walking it again.
+"""A chunk that is one before with another text: read by comparing bytes instead of parsing and walking it again.
 
-The bytes before and after the text are those of a chunk that was read in full, and the text is a JSON string in its
-canonical form, which can be read in one way only, so the document can only be the same.
+The bytes before and after the text are those of a chunk that was read in full, and between them stands a JSON string,
+so the document can only be the same with another text. A chunk may count tokens: then what is counted differs as well.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from typing import Any
+from itertools import accumulate, repeat
+from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import canonical
+from gateway.wire.ordinary import is_numbers
 from gateway.wire.rewrite import copied
 from gateway.wire.walk import HOLDERS, PAYLOAD_KEYS, Steps, says
 
 CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 CALL = frozenset({"index", "id", "type", "function"})
+USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+INTEGER = re.compile(rb"(?<=[:\s])\d+(?=[,}\s])")
+COUNTED = re.compile(rb"\{(?:[^{}]|\{[^{}]*\})*\}")
+ANY_INTEGER = rb"(?:0|[1-9]\d{0,14})"
+SAMPLE = "text"  # stands for a text where bytes are parted around it
+
+Way = tuple[str | int, ...]
+
+
+class Ends(NamedTuple):
+    """What stands before a text, and behind it: up to the usage and behind that, if a chunk tells it."""
+
+    head: bytes
+    tail: bytes
+    rest: bytes | None = None
+
+    def around(self, text: str, usage: Any = None) -> bytes:
+        told = b"" if self.rest is None else canonical.dump(usage) + self.rest
+        return b"".join((self.head, canonical.dump(text)[1:-1], self.tail, told))
 
 
 @dataclass(slots=True)
 class Template:
     """A chunk without its text. For as long as a stream takes its bytes are kept, and a document only if one was needed."""
 
-    head: bytes  # up to the text, its opening quote included
-    tail: bytes
-    made: bytes | None  # its frame, where that is not what came
+    came: Ends
+    usage: re.Pattern[bytes] | None  # what stands between `tail` and `rest` as it comes
+    made: Ends  # of its frame, in its canonical form
+    sample: Any  # one usage, if it is told
     channel: str
     place: Place
     steps: Steps
-    way: tuple[str | int, ...]  # to the object that holds the text
+    way: Way  # to the object that holds the text
     key: str  # under which it does
     others: tuple[Spot, ...]  # strings of the frame itself that stand in every such chunk
+    before: tuple[Piece, ...]  # which mark that they do, in front of the text
+    behind: tuple[Piece, ...]
     group: str | None
     _frame: Document | None = None
-
-    @property
-    def faithful(self) -> bool:
-        """Whether its bytes are those of its frame, so that they may go on as they came."""
-        return self.made is None
 
     @property
     def frame(self) -> Document:
@@ -53,20 +72,36 @@ class Template:
 
     def read(self) -> Document:
         """The same, made anew."""
-        return canonical.parse_answer(self.head + self.tail if self.made is None else self.made)
+        return canonical.parse_answer(self.made.around("", self.sample))
 
-    def text(self, data: bytes) -> str | None:
-        """The text of a chunk that fits; None for any other."""
-        if not (data.startswith(self.head) and data.endswith(self.tail)):
+    def ends(self, shown: Document) -> Ends:
+        """Those of what is made of its frame for somebody, in its canonical form."""
+        return ends_of(shown, self.way, self.key)
+
+    def text(self, data: bytes) -> tuple[str, Any] | None:
+        """The text of a chunk that fits, and its usage if it tells one; None for any other."""
+        head, tail, rest = self.came
+        if not data.startswith(head):
             return None
-        middle = data[len(self.head) : len(data) - len(self.tail)]
-        return said(middle) if middle and len(data) >= len(self.head) + len(self.tail) else None
+        usage = None
+        if rest is None or self.usage is None:
+            end = len(data) - len(tail)
+            if not data.endswith(tail):
+                return None
+        else:
+            end, until = data.rfind(tail), len(data) - len(rest)
+            if end < 0 or not data.endswith(rest) or not self.usage.fullmatch(data, end + len(tail), max(until, 0)):
+                return None
+            usage = orjson.loads(data[end + len(tail) : until])
+        if end <= len(head) or (text := said(data[len(head) : end])) is None:
+            return None
+        return text, usage
 
-    def texts(self, data: Sequence[bytes]) -> list[str]:
-        """The texts of those of the first chunks that fit."""
-        if len(data) == 1:
-            return [] if (only := self.text(data[0])) is None else [only]
-        head, tail = self.head, self.tail
+    def texts(self, data: Sequence[bytes]) -> tuple[list[str], list[Any]]:
+        """The texts of those of the first chunks that fit, and the usage that they tell, if they do."""
+        if self.usage is not None or len(data) == 1:
+            return self._one_by_one(data)
+        head, tail = self.came.head, self.came.tail
         least, begin, end = len(head) + len(tail), len(head), -len(tail)
         middles: list[bytes] = []
         for one in data:
@@ -78,34 +113,39 @@ class Template:
             with suppress(UnicodeDecodeError):
                 texts = list(map(bytes.decode, middles))
                 if "".join(texts).isprintable():
-                    return texts
-        texts = []
-        for one in data[: len(middles)]:
-            if (text := self.text(one)) is None:
+                    return texts, []
+        return self._one_by_one(data[: len(middles)])
+
+    def _one_by_one(self, data: Sequence[bytes]) -> tuple[list[str], list[Any]]:
+        texts: list[str] = []
+        counted: list[Any] = []
+        for one in data:
+            if (told := self.text(one)) is None:
                 break
-            texts.append(text)
-        return texts
+            texts.append(told[0])
+            if self.usage is not None:
+                counted.append(told[1])
+        return texts, counted
 
 
 def said(middle: bytes) -> str | None:
-    """What a JSON string says, by the bytes between its quotes; None: it is none, or not in its canonical form."""
+    """What a JSON string says, by the bytes between its quotes; None: it is none."""
     if b'"' not in middle and b"\\" not in middle:
         with suppress(UnicodeDecodeError):
             text = middle.decode()
             if text.isprintable():  # so there is no control character
                 return text
-    quoted = b'"%s"' % middle
     try:
-        text = orjson.loads(quoted)
-        return text if type(text) is str and canonical.dump(text) == quoted else None
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        text = orjson.loads(b'"%s"' % middle)
+    except orjson.JSONDecodeError:
         return None
+    return text if type(text) is str else None
 
 
 class Chunk:
     """Frames that are their template with other texts, one or several. A document is made only for who needs one."""
 
-    __slots__ = ("_document", "_piece", "_rewritable", "_start", "data", "template", "texts")
+    __slots__ = ("_counted", "_document", "_piece", "_rewritable", "_start", "data", "template", "texts")
 
     def __init__(
         self,
@@ -116,11 +156,16 @@ class Chunk:
         piece: Piece,
         *,
         rewritable: bool,
+        counted: Sequence[Any] = (),
     ) -> None:
-        """`data`: the bytes of each. `start`: where the text begins in its channel; `piece`: all of it."""
+        """`data`: the bytes of each. `start`: where the text begins in its channel; `piece`: all of it.
+
+        `counted`: the usage of each, or nothing.
+        """
         self.template = template
         self.texts = texts
         self.data = data
+        self._counted = counted
         self._start = start
         self._piece = piece
         self._rewritable = rewritable
@@ -134,7 +179,17 @@ class Chunk:
     def delta(self) -> Delta:
         size = len(self.data[0]) if len(self.data) == 1 else sum(map(len, self.data))
         several = self if len(self.texts) > 1 else None
-        return Delta(self, (self._piece,), size, self.template.group, self if self._rewritable else (), several)
+        one = self.template
+        pieces = (*one.before, self._piece, *one.behind)
+        return Delta(self, pieces, size, one.group, self if self._rewritable else (), several)
+
+    def between(self, ends: Ends) -> Sequence[bytes]:
+        """Each in its canonical form between these ends, which `Template.ends` tells; as it came, where that is the same."""
+        as_it_came = ends == self.template.came
+        return [
+            one if as_it_came and b"\\" not in one else ends.around(text, usage)
+            for one, text, usage in zip(self.data, self.texts, self._counted or repeat(None), strict=False)
+        ]
 
     @property
     def ends(self) -> list[int]:
@@ -152,9 +207,10 @@ class Chunk:
             start += len(text)
 
     def _part(self, first: int, last: int, start: int = 0) -> Chunk:
-        texts, data = self.texts[first:last], self.data[first:last]
+        texts, data, counted = self.texts[first:last], self.data[first:last], self._counted[first:last]
         piece = replace(self._piece, text="".join(texts))
-        return Chunk(self.template, texts, data, self._start + start, piece, rewritable=self._rewritable)
+        start += self._start
+        return Chunk(self.template, texts, data, start, piece, rewritable=self._rewritable, counted=counted)
 
     @property
     def document(self) -> Document:
@@ -162,14 +218,13 @@ class Chunk:
         if self._document is None:
             self._document = copied(self.template.frame)
             self._holder[self.template.key] = self.text
+            if self._counted:
+                self._document["usage"] = self._counted[-1]
         return self._document
 
     @property
     def _holder(self) -> Any:
-        holder: Any = self._document
-        for step in self.template.way:
-            holder = holder[step]
-        return holder
+        return _at(self._document, self.template.way)
 
     def __iter__(self) -> Iterator[Spot]:
         """Every string of that frame, and where it stands."""
@@ -187,37 +242,76 @@ def document_of(frame: Any) -> Any:
 def template(document: Document, data: bytes, delta: Delta) -> Template | None:
     """What the chunks after this one may look like; None where it says more than one running text."""
     frame = delta.frame
-    if len(delta.pieces) != 1 or len(frame["choices"]) != 1 or not _is_flat(frame):
+    running = [number for number, piece in enumerate(delta.pieces) if piece.text or not piece.closed]
+    if len(running) != 1 or len(frame["choices"]) != 1 or not _is_flat(frame):
         return None
-    (piece,), choice = delta.pieces, frame["choices"][0]
+    at, choice = running[0], frame["choices"][0]
+    piece = delta.pieces[at]
     if not CHOICE.issuperset(choice) or (found := _running(choice["delta"])) is None:
         return None
-    way, steps, key, text = found
-    if piece.text != text:
+    below, steps, key, text = found
+    if piece.text != text or choice.get("finish_reason") is not None or piece.origin is not None:
         return None
-    if frame.get("usage") is not None or choice.get("finish_reason") is not None or piece.origin is not None:
-        return None
-    before = canonical.dump(key) + b":"
-    mark = before + canonical.dump(text)
-    if data.count(mark) != 1 or canonical.dump(document) != data:
-        return None
-    at = data.index(mark)
     others = [spot for spot in delta.spots if spot.channel != piece.channel]
     if any(spot.holder is not frame for spot in others):
         return None
-    made = canonical.dump(frame)
+    way: Way = ("choices", 0, "delta", *below)
+    if (came := _as_it_came(data, key, text, document.get("usage"))) is None:
+        return None
     return Template(
-        data[: at + len(before) + 1],
-        data[at + len(mark) - 1 :],
-        None if made == data else made,
+        *came,
+        ends_of(frame, way, key),
+        frame.get("usage"),
         piece.channel,
         piece.place,
         ("choices", f"[{choice['index']}]", "delta", *steps),
-        ("choices", 0, "delta", *way),
+        way,
         key,
         tuple([spot._replace(holder=None) for spot in others]),
+        delta.pieces[:at],
+        delta.pieces[at + 1 :],
         delta.group,
     )
+
+
+def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, re.Pattern[bytes] | None] | None:
+    """The ends of a chunk as it came, and how its usage may go on; None: where its text stands cannot be told."""
+    string = rb'%s\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"' % re.escape(canonical.dump(key))
+    found = [*re.finditer(string, data)]
+    if len(found) != 1 or said(found[0][1]) != text:
+        return None
+    head, tail = data[: found[0].start(1)], data[found[0].end(1) :]
+    if usage is None:
+        return Ends(head, tail), None
+    told = [*USAGE.finditer(tail)]
+    if len(told) != 1 or not is_numbers(usage) or not (counted := COUNTED.match(tail, told[0].end())):
+        return None
+    goes_on = re.compile(ANY_INTEGER.join(map(re.escape, INTEGER.split(counted[0]))))
+    return Ends(head, tail[: counted.start()], tail[counted.end() :]), goes_on
+
+
+def ends_of(document: Document, way: Way, key: str) -> Ends:
+    """What stands around a text of a document in its canonical form."""
+    made = copied(document)
+    text = SAMPLE
+    while True:
+        _at(made, way)[key] = text
+        head, mark, tail = canonical.dump(made).partition(canonical.dump(text))
+        if mark not in tail:
+            break
+        text += "s"
+    head, tail = head + b'"', b'"' + tail
+    if (usage := made.get("usage")) is None:
+        return Ends(head, tail)
+    name = b'"usage":'
+    tail, _, rest = tail.partition(name + canonical.dump(usage))
+    return Ends(head, tail + name, rest)
+
+
+def _at(document: Any, way: Way) -> Any:
+    for step in way:
+        document = document[step]
+    return document
 
 
 def _running(body: Document) -> tuple[tuple[str | int, ...], Steps, str, str] | None:
@@ -253,5 +347,8 @@ def _running(body: Document) -> tuple[tuple[str | int, ...], Steps, str, str] | 
 def _is_flat(frame: Document) -> bool:
     """Besides the text it holds nothing that another frame could share with it and change."""
     (choice,) = frame["choices"]
-    rest = [*(v for k, v in frame.items() if k != "choices"), *(v for k, v in choice.items() if k != "delta")]
+    rest = [
+        *(v for k, v in frame.items() if k not in {"choices", "usage"}),
+        *(v for k, v in choice.items() if k != "delta"),
+    ]
     return not any(isinstance(value, HOLDERS) and not isinstance(value, str) for value in rest)

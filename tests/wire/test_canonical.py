@@ -139,11 +139,68 @@ def test_what_is_canonical_already_is_read_as_the_strict_parser_reads_it(documen
     assert shape(canonical.parse(canonical_form)) == shape(strict)
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"a":1,"b":{"c":[1.5,"x"]}}', b'{"a":1,"a":1}', b'{"a": 1}', b'{"a":1.10}', b'{"a":"\\u0041"}']
-)
-def test_only_what_the_dump_repeats_byte_for_byte_takes_the_short_way(body, monkeypatch):
+PLAIN = {"a": 1, "b": {"c": [1.5, "x, y"], "n": None, "d": [{}, {"e": []}]}, "f": "é: \\n"}
+SPELLINGS = {
+    "as it is": written(PLAIN),
+    "with a space behind colons and commas": json.dumps(PLAIN, ensure_ascii=False).encode(),
+    "in lines": json.dumps(PLAIN, ensure_ascii=False, indent=2).encode(),
+    "in lines that end with two characters": json.dumps(PLAIN, ensure_ascii=False, indent="\t")
+    .replace("\n", "\r\n")
+    .encode(),
+    "with a line's end behind it": written(PLAIN) + b"\n",
+}
+OTHERS = [
+    b'{"a":1,"a":1}',
+    b'{"a": 1, "a": 1}',
+    b'{"a":1.10}',
+    b'{"a": 1.10}',
+    b'{"a":"\\u0041"}',
+    b'{"a" :1}',
+    b' {"a":1}',
+    b'{"a": "b, "}',
+    b'{"a": ": b"}',
+    b'{"a": [1, 2]}',
+]
+
+
+@pytest.mark.parametrize("body", [*SPELLINGS.values(), *OTHERS])
+def test_only_what_the_dump_repeats_but_for_space_takes_the_short_way(body, monkeypatch):
     taken = []
     monkeypatch.setattr(canonical, "_decode", lambda text: taken.append(text) or {})
     canonical.parse(body)
-    assert bool(taken) == (body != b'{"a":1,"b":{"c":[1.5,"x"]}}')
+    assert bool(taken) == (body in OTHERS)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_however_it_is_spelt_it_is_the_same(spelling):
+    assert canonical.parse(SPELLINGS[spelling]) == PLAIN
+    assert canonical.dump(canonical.parse(SPELLINGS[spelling])) == written(PLAIN)
+
+
+PARTS = ['"a"', '"a": ', '"a":', ", ", ",", '": ', ', "', "}, {", *'{}[]1 "\\\n', "1.0", "1E1"]
+fragments = st.lists(
+    st.sampled_from([*PARTS, '"b, "', '": b"', '"}, {"', "\\u0020", "null"]),
+    max_size=16,
+).map("".join)
+spelt = st.builds(
+    lambda document, indent, separators, ascii_only: json.dumps(
+        document, indent=indent, separators=separators, ensure_ascii=ascii_only
+    ),
+    st.dictionaries(st.text('a,": {}[]\\é', max_size=6), st.recursive(st.integers() | st.floats(-2, 2) | st.text('a,": {}[]\\é', max_size=6), lambda c: st.lists(c) | st.dictionaries(st.text('a", :', max_size=4), c), max_leaves=6)),
+    st.sampled_from([None, None, 0, 1, "\t"]),
+    st.sampled_from([None, (", ", ": "), (",", ": "), (",", ":"), (" , ", " : ")]),
+    st.booleans(),
+)  # fmt: skip
+
+
+@given(st.one_of(spelt, st.tuples(st.sampled_from(["{", '{"a": ']), fragments).map(lambda two: "".join(two) + "}")))
+def test_the_short_way_and_the_strict_parser_say_the_same(body):
+    outcomes = []
+    for read in (lambda: canonical.parse_answer(body.encode()), lambda: canonical._read(body.encode(), 1000)):
+        try:
+            document = read()
+        except canonical.Malformed as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append((written(document), repr(shape(document))))
+    assert outcomes[0] == outcomes[1]

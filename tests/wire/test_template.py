@@ -3,11 +3,13 @@
 import base64
 import itertools
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.terms import Request
 from gateway.wire.canonical import Malformed, dump, parse_answer
 from gateway.wire.choices import ChoicesReader
 from gateway.wire.endpoints import CHAT
@@ -82,6 +84,8 @@ others = st.sampled_from(
         {},
         {"usage": None},
         {"usage": {"total_tokens": 3}},
+        {"usage": {"total_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 2}}},
+        {"usage": {"total_tokens": 512, "completion_tokens_details": {"reasoning_tokens": 0}}, "service_tier": None},
         {"obfuscation": "xY12"},
         {"id": "c2"},
         {"model": '"delta":{"content":"Hello"'},
@@ -135,14 +139,46 @@ chunks = st.one_of(
 damage = st.sampled_from([None, None, None, (b'"created"', b'"id"'), (b"}", b"}}"), (b"null", b"NaN"), (b":", b": ")])
 
 
-def data_of(document, hurt):
-    data = dump(document)
+def data_of(document, hurt, spell=dump):
+    data = spell(document)
     return data.replace(*hurt, 1) if hurt else data
 
 
-@given(st.lists(st.builds(data_of, chunks, damage), max_size=12), st.booleans())
+def with_spaces(document):
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def with_escapes(document):
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+SPELLINGS = [dump, with_spaces, with_escapes]
+
+
+spellings = st.sampled_from(SPELLINGS)
+
+
+@given(st.lists(st.builds(data_of, chunks, damage, spellings), max_size=12), st.booleans())
 def test_it_makes_no_difference(events, rewritable):
     both(events, rewritable=rewritable)
+
+
+counts = st.integers(0, 10**6)
+counted = st.builds(
+    lambda text, index, total, thought: chunk(
+        text, index, usage={"total_tokens": total, "completion_tokens_details": {"reasoning_tokens": thought}}, x=None
+    ),
+    texts,
+    st.sampled_from([0, 0, 1]),
+    counts,
+    counts,
+)
+alternating = st.builds(chunk, texts, st.sampled_from([0, 1, 2]))
+
+
+@given(spellings, st.one_of(st.lists(counted, max_size=12), st.lists(alternating, max_size=16)), st.booleans())
+def test_nor_where_each_chunk_counts_or_is_of_another_choice(spell, documents, rewritable):
+    both([*map(spell, documents)], rewritable=rewritable)
 
 
 def apart(deltas):
@@ -277,7 +313,9 @@ def choosing(text, **more):
 
 
 MORE_THAN_TEXT = {
-    "usage": lambda text: chunk(text, usage={"total_tokens": 3}),
+    "usage that says something": lambda text: chunk(text, usage={"total_tokens": 3, "plan": "words"}),
+    "usage that is no object": lambda text: chunk(text, usage=[3]),
+    "usage before the text": lambda text: {"usage": {"total_tokens": 3}, **chunk(text)},
     "an object": lambda text: chunk(text, x={"a": 1}),
     "a list": lambda text: chunk(text, x=[1]),
     "an end": lambda text: choosing(text, finish_reason="stop"),
@@ -308,12 +346,19 @@ def test_a_chunk_without_text_that_says_something_else_is_no_template(rewritable
     both([dump(chunk("a")), *(dump(chunk(text, id="c2")) for text in ("", "b", "c", ""))], rewritable=rewritable)
 
 
-def test_what_the_reader_changed_does_not_go_on_as_it_came():
-    for more, faithful in (({}, True), ({"error": None}, False)):
-        reader = CHAT.reader({}, stream=True)
-        for text in ("a", "b"):
-            reader.event(dump(chunk(text, **more)))
-        assert reader.event(dump(chunk("c", **more))).frame.template.faithful is faithful
+def released(chunk, **asked):
+    """What a client gets of a chunk."""
+    template = chunk.template
+    shown = CHAT.for_client(Request("chat", "m", True, asked, ()), template.read())
+    return chunk.between(template.ends(shown))
+
+
+@pytest.mark.parametrize("more", [{}, {"error": None}])
+def test_what_the_reader_changed_does_not_go_on_as_it_came(more):
+    reader = CHAT.reader({}, stream=True)
+    for text in ("a", "b"):
+        reader.event(dump(chunk(text, **more)))
+    assert released(reader.event(dump(chunk("c", **more))).frame) == [dump(chunk("c"))]
 
 
 @pytest.mark.parametrize("rewritable", [False, True])
@@ -339,16 +384,35 @@ def test_frames_share_nothing_that_could_be_changed():
     assert frames[2]["model"] == "m"
 
 
-@given(st.lists(st.builds(data_of, chunks, damage), max_size=12))
-def test_bytes_that_may_go_on_as_they_came_are_those_of_their_frame(events):
+like_the_one_before = st.one_of(st.builds(chunk, st.one_of(plain_texts, texts)), counted, alternating, chunks)
+
+
+@given(st.lists(like_the_one_before, max_size=12), spellings, st.booleans())
+def test_what_a_client_gets_is_the_canonical_form_of_what_it_may_have(documents, spell, wants_usage):
     reader = CHAT.reader({}, stream=True)
-    for data in events:
-        try:
-            read = reader.event(data).frame
-        except (Malformed, UpstreamErrorFrame):
-            continue
-        if isinstance(read, Chunk) and read.template.faithful:
-            assert dump(read.document) == read.data[0]
+    asked = {"stream_options": {"include_usage": wants_usage}}
+    request = Request("chat", "m", True, asked, ())
+    with suppress(Malformed, UpstreamErrorFrame):
+        for delta in reader.events([*map(spell, documents)]):
+            if isinstance(delta.frame, Chunk):
+                each = [CHAT.for_client(request, one.document) for one in delta.frame.singles()]
+                assert [*released(delta.frame, **asked)] == [dump(one) for one in each]
+
+
+@pytest.mark.parametrize("wants_usage", [False, True])
+@pytest.mark.parametrize("spell", SPELLINGS)
+def test_however_a_chunk_is_spelt_it_goes_on_in_one_form(spell, wants_usage):
+    reader = CHAT.reader({}, stream=True)
+    said = ["a", "b", "c", "\u00e9\n", '"', "\u200b", "/"]
+    documents = [chunk(text, usage={"total_tokens": 10**at}) for at, text in enumerate(said)]
+    asked = {"stream_options": {"include_usage": wants_usage}}
+    for at, document in enumerate(documents):
+        frame = reader.event(spell(document)).frame
+        assert isinstance(frame, Chunk) == (at > 1)  # the first says its names as well
+        if isinstance(frame, Chunk):
+            wanted = document if wants_usage else {k: v for k, v in document.items() if k != "usage"}
+            assert released(frame, **asked) == [dump(wanted)]
+        assert reader.usage == {"total_tokens": 10**at}
 
 
 @pytest.mark.parametrize("rewritable", [False, True])
@@ -367,11 +431,21 @@ def test_what_streams_mostly_hold_is_read_by_its_template(made, text):
     assert isinstance(reader.event(dump(made(text))).frame, Chunk)
 
 
-@pytest.mark.parametrize(
-    "hurt", [b'"', b"\\", b'a","b":"c', b"\\x", b"\\ud800", b"\n", b"\x01", b"\xff", b"\\u0041", b"\\/"]
-)
-def test_what_is_no_canonical_string_is_not(hurt):
+@pytest.mark.parametrize("hurt", [b'"', b"\\", b'a","b":"c', b"\\x", b"\\ud800", b"\n", b"\x01", b"\xff"])
+def test_what_is_no_string_is_not(hurt):
     assert said(b"a" + hurt) is None
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_of_several_choices_has_a_template(index):
+    reader = CHAT.reader({}, stream=True)
+    for text in ("a", "b", "c"):
+        for choice in (0, 1):
+            reader.event(dump(chunk(text, choice)))
+    delta = reader.event(dump(chunk("d", index)))
+    assert isinstance(delta.frame, Chunk)
+    assert [p.text for p in delta.pieces if p.text] == ["d"]
+    assert len(delta.pieces) > 1  # a frame may overtake the one that said the names first
 
 
 @pytest.mark.parametrize("key", sorted(PAYLOAD_KEYS))
