@@ -39,6 +39,7 @@ from gateway.core.terms import (
     Headers,
     Left,
     Note,
+    Passage,
     Pause,
     Resume,
     Rewrite,
@@ -216,7 +217,7 @@ class Carrier(ABC):
         looks = [one for one in effects if type(one) is Examine and one.watch.gates and one.watch.name in sieve.names]
         if len(looks) < 2:
             return UNSIFTED
-        shown = [*{id(passage): passage for look in looks for passage in look.passages}.values()]
+        shown = _all_shown([look.passages for look in looks])
         began, size = time.monotonic(), size_of(shown)
         if sieve.ready and size <= SIFTED and (silent := sieve.soon(shown, time.monotonic)) is not None:
             return Sifted(silent, began, time.monotonic())
@@ -312,3 +313,11 @@ class Carrier(ABC):
                     await self._drop(effect.what)
                 elif isinstance(effect, Close):
                     self._receipt.close(effect.verdict)
+
+
+def _all_shown(looks: Sequence[Sequence[Passage]]) -> Sequence[Passage]:
+    """Each passage once: mostly all are shown the same."""
+    first = looks[0]
+    if all(passages is first for passages in looks):
+        return first
+    return [*{id(passage): passage for passages in looks for passage in passages}.values()]

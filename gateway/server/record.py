@@ -21,7 +21,7 @@ import structlog
 
 from gateway.checks.base import NOTHING
 from gateway.core.ceiling import Account
-from gateway.core.terms import Action, Decision, Examine, Finding, Outcome, Side, Verdict, Watch
+from gateway.core.terms import Action, Decision, Examine, Finding, Outcome, Passage, Side, Verdict, Watch
 from gateway.core.verdict import as_enforced, strongest
 from gateway.server.spending import Spent
 from gateway.server.texts import Texts
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 MOST_PARTS = 100  # paths that a receipt names for each look
 FEW_PARTS = 8  # most looks read so few, and the same ones
+LONGEST_OF_MANY = 65_536  # characters of many paths that are kept
 LONGEST_KNOWN = 400  # characters of paths that are kept: longer ones are made of keys that somebody made up
 _STEP = re.compile(r"\[(?:\d{0,7}|\*)\]|<(?:key|json|decoded|unescaped|again|[a-z]+_call)>|[^.\[\]<>]+|<|\[")
 
@@ -187,9 +188,10 @@ class Receipt:
     seal: Callable[[Receipt], Awaitable[bool]] | None = None  # keeps it before the answer ends
     told: tuple[Any, ...] | None = None  # what it said when it was sealed
     _sealed: bool | None = None
+    _shown: tuple[tuple[Passage, ...], tuple[str, ...]] = ((), ())  # what the last look was shown, and where it stands
 
     def look(self, examine: Examine) -> Look:
-        look = Look(examine.watch, tuple([passage.path for passage in examine.passages]), time.monotonic())
+        look = Look(examine.watch, self._paths(examine.passages), time.monotonic())
         self.looks.append(look)
         return look
 
@@ -200,9 +202,14 @@ class Receipt:
     def passed(self, examine: Examine, started: float, ended: float) -> Finding:
         """A look that was over as soon as it began, and found nothing."""
         finding = Finding(examine.watch, Outcome.CLEAR, NOTHING)
-        paths = tuple([passage.path for passage in examine.passages])
-        self.looks.append(Look(examine.watch, paths, started, ended, finding))
+        self.looks.append(Look(examine.watch, self._paths(examine.passages), started, ended, finding))
         return finding
+
+    def _paths(self, passages: tuple[Passage, ...]) -> tuple[str, ...]:
+        """Where these stand: several checks are shown the same."""
+        if passages is not self._shown[0]:
+            self._shown = passages, tuple([passage.path for passage in passages])
+        return self._shown[1]
 
     def note(self, finding: Finding, paths: tuple[str, ...]) -> None:
         now = time.monotonic()
@@ -237,6 +244,7 @@ class Receipt:
         """The answer is over; write the receipt unless a late look is still out."""
         if self.ended is None:
             self.ended = time.monotonic()
+        self._shown = (), ()
         if self.late == 0:
             self.keep(self)
 
@@ -395,8 +403,10 @@ def _safe(path: str) -> str:
 def _parts(paths: Sequence[str]) -> tuple[str, ...]:
     """Paths as a receipt tells them: each once, in order, the first of many."""
     paths = tuple(paths)
-    usual = len(paths) <= FEW_PARTS and sum(map(len, paths)) <= LONGEST_KNOWN
-    return _told(paths) if usual else _told.__wrapped__(paths)
+    size = sum(map(len, paths))
+    if len(paths) <= FEW_PARTS and size <= LONGEST_KNOWN:
+        return _told(paths)
+    return _told_of_many(paths) if size <= LONGEST_OF_MANY else _told.__wrapped__(paths)
 
 
 @lru_cache(1024)
@@ -409,6 +419,9 @@ def _told(paths: tuple[str, ...]) -> tuple[str, ...]:
             return (*told, f"and {len(different) - number} more")
         told[safe] = None
     return tuple(told)
+
+
+_told_of_many = lru_cache(16)(_told.__wrapped__)  # several checks read the same, and the next question is alike
 
 
 def write_receipt(receipt: Receipt) -> None:

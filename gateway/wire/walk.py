@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import orjson
+
 from gateway.wire.fields import AUDIO, ENUMS, KEYS, LINKED, PAYLOADS, SURE, VOCABULARY
 
 MANY = 32  # members of a list
@@ -26,6 +28,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*\Z", re.ASCII)
 _LETTERS = re.compile(r"[A-Za-z0-9+/_-]+", re.ASCII)
 _ALL_LETTERS = bytes(code for code in range(128) if _LETTERS.match(chr(code)))
 _END = re.compile(rb"={0,2}\s*")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _JUNK = re.compile(r"[^A-Za-z0-9+/_-]+", re.ASCII)
 _COAT = re.compile(r"\s*[{\[]|data:|[A-Za-z0-9+/_-]{16}")  # how JSON, a data URL and base64 begin
 _LINK = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
@@ -206,7 +209,7 @@ def _json_strings(text: str) -> list[str]:
     for _ in range(MAX_NESTED):
         strings = [s for one in layer for s in strings_of(one)]
         found += strings
-        layer = [s for s in strings if s.lstrip()[:1] in {"{", "["}]
+        layer = [s for s in strings if ("{" in s or "[" in s) and s.lstrip()[:1] in {"{", "["}]
         if not layer:
             break
     return found
@@ -216,6 +219,18 @@ _decode = json.JSONDecoder(object_pairs_hook=_pairs, strict=False).decode
 
 
 def strings_of(text: str) -> list[str]:
+    """Every key and string of a JSON text, in document order; empty if it is not JSON."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _loosely(text)
+    if "\\" not in text:  # so each quotation mark begins a string or ends one
+        return text.split('"')[1::2]
+    return [orjson.loads(one) if "\\" in one else one[1:-1] for one in _STRING.findall(text)]
+
+
+def _loosely(text: str) -> list[str]:
+    """The same of what JSON does not allow and many take: line breaks and half surrogates in strings, NaN."""
     try:
         document = _decode(text)
     except (ValueError, RecursionError):
@@ -227,13 +242,8 @@ def strings_of(text: str) -> list[str]:
         if isinstance(node, str):
             found.append(node)
         elif isinstance(node, list):
-            if list in map(type, node):
-                stack += reversed(node)
-            else:  # of most objects the strings can be taken at once
-                found += [one for one in node if isinstance(one, str)]
-    if "\\u" in text:  # only an escape can bring in half of a surrogate pair
-        found = [one.encode("utf-8", "replace").decode() for one in found]
-    return found
+            stack += reversed(node)
+    return [one.encode("utf-8", "replace").decode() for one in found]
 
 
 def decoded(text: str, *, lenient: bool = False) -> str | None:

@@ -16,6 +16,11 @@ def written(document):
     return canonical.dump(dict(document))
 
 
+def strictly(body):
+    """As the strict parser reads it, which reads whatever has one reading."""
+    return canonical._read(body, canonical.MAX_VALUES)
+
+
 REFUSED = [
     b"",
     b"  \n",
@@ -108,7 +113,7 @@ def test_any_bytes_are_read_or_refused(body):
 @given(documents)
 def test_what_came_in_canonical_form_goes_on_as_it_came_and_what_was_made_of_it_does_not(document):
     body = written(canonical.parse(json.dumps(document, ensure_ascii=False).encode()))
-    came, strict = canonical.parse(body), canonical.parse(b" " + body)
+    came, strict = canonical.parse(body), strictly(body)
     assert canonical.dump(came) == written(came) == canonical.dump(strict)
     assert canonical.dump({**came, "more": 1}) == canonical.dump({**strict, "more": 1})
     assert type(strict) is type(canonical.parse_answer(body)) is dict
@@ -134,12 +139,12 @@ def shape(node):
 @given(documents)
 def test_what_is_canonical_already_is_read_as_the_strict_parser_reads_it(document):
     canonical_form = written(canonical.parse(json.dumps(document, ensure_ascii=False).encode()))
-    strict = canonical.parse(b" " + canonical_form)
+    strict = strictly(canonical_form)
     assert written(canonical.parse(canonical_form)) == written(strict)
     assert shape(canonical.parse(canonical_form)) == shape(strict)
 
 
-PLAIN = {"a": 1, "b": {"c": [1.5, "x, y"], "n": None, "d": [{}, {"e": []}]}, "f": "é: \\n"}
+PLAIN = {"a": 1, "b": {"c": [1.5, "x, y", ", ", None], "n": ": \\", "d": [{}, {"e": []}]}, "f": "é: \\n"}
 SPELLINGS = {
     "as it is": written(PLAIN),
     "with a space behind colons and commas": json.dumps(PLAIN, ensure_ascii=False).encode(),
@@ -147,7 +152,8 @@ SPELLINGS = {
     "in lines that end with two characters": json.dumps(PLAIN, ensure_ascii=False, indent="\t")
     .replace("\n", "\r\n")
     .encode(),
-    "with a line's end behind it": written(PLAIN) + b"\n",
+    "with space around it": b" " + written(PLAIN) + b"\n",
+    "with space wherever it may stand": json.dumps(PLAIN, ensure_ascii=False, separators=(" ,\t", " :  ")).encode(),
 }
 OTHERS = [
     b'{"a":1,"a":1}',
@@ -155,11 +161,7 @@ OTHERS = [
     b'{"a":1.10}',
     b'{"a": 1.10}',
     b'{"a":"\\u0041"}',
-    b'{"a" :1}',
-    b' {"a":1}',
-    b'{"a": "b, "}',
-    b'{"a": ": b"}',
-    b'{"a": [1, 2]}',
+    b'{"a": "\\/"}',
 ]
 
 
@@ -196,7 +198,7 @@ spelt = st.builds(
 @given(st.one_of(spelt, st.tuples(st.sampled_from(["{", '{"a": ']), fragments).map(lambda two: "".join(two) + "}")))
 def test_the_short_way_and_the_strict_parser_say_the_same(body):
     outcomes = []
-    for read in (lambda: canonical.parse_answer(body.encode()), lambda: canonical._read(body.encode(), 1000)):
+    for read in (lambda: canonical.parse_answer(body.encode()), lambda: strictly(body.encode())):
         try:
             document = read()
         except canonical.Malformed as error:

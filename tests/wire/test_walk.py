@@ -1,6 +1,7 @@
 """The walk over a document: every string, once, in order; what is skipped holds nothing."""
 
 import base64
+import json
 import re
 
 import pytest
@@ -170,3 +171,38 @@ def test_an_image_is_told_by_its_beginning(monkeypatch):
     }
     [unread] = [one for one in CHAT.passages(document) if one.place is Place.UNREAD_INPUT]
     assert unread.text == "an image or a file"
+
+
+def strings_by_the_library(text):
+    """Every key and string, both of two equal keys, in document order."""
+    try:
+        node = json.loads(text, object_pairs_hook=lambda pairs: [side for pair in pairs for side in pair], strict=False)
+    except (ValueError, RecursionError):
+        return []
+    found, stack = [], [node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            found.append(node.encode("utf-8", "replace").decode())
+        elif isinstance(node, list):
+            stack += reversed(node)
+    return found
+
+
+json_texts = st.recursive(
+    st.sampled_from(
+        ["1", "null", "true", "NaN", '""', '"a"', '"\\u00e9"', '"\\ud800"', '"\\""', '"\\\\"', '"a\nb"', '"[1"']
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda parts: "[" + ", ".join(parts) + "]"),
+        st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\n"', '"{"']), inner), max_size=4).map(
+            lambda pairs: "{" + ",".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_texts | st.text('{}[]":,\\ab1 \n', max_size=20))
+def test_the_strings_of_a_json_text_are_all_there(text):
+    assert walk.strings_of(text) == strings_by_the_library(text)
