@@ -19,7 +19,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.server.whole import ANSWERED, begin, is_simple, say
+from gateway.server.whole import ANSWERED, AT_ONCE, begin, go_on, is_simple, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
@@ -35,7 +35,6 @@ STREAM_HEADERS = {
     "x-accel-buffering": "no",
 }
 STALLED = 60.0  # seconds that one write may wait for the client to read
-AT_ONCE = 32_768  # bytes that may wait to be sent before a write waits as well: half of what the loop lets gather
 FORMS = 8  # that are kept
 FINAL = {"x-should-retry": "false"}  # a policy's no is final: no client library retries it
 
@@ -153,7 +152,7 @@ class Release:
         self._batch.append(sse.frames([*map(padded, data)] if is_padded else data))
 
     def _form(self, template: Template) -> Form:
-        shown = self._endpoint.for_client(self._request, template.read())
+        shown = self._endpoint.for_client(self._request, template.frame)
         assert shown is not None  # there is a text in it
         ends = template.ends(shown)
         if len(self._forms) == FORMS:
@@ -215,9 +214,9 @@ class Release:
         if not await self._may_end():
             await self._failed(NOT_KEPT)
             return
-        self._batch.append(done)
-        await self.flush()
-        await self._end()
+        last = b"".join((*self._batch, done))
+        self._batch.clear()
+        await self._write(last, ends=True)
 
     async def _may_end(self) -> bool:
         if self._refusing or await self._receipt.sealed():
@@ -300,8 +299,7 @@ class Release:
             cut(self._http)
             return
         await self._may_end()  # it ends with an error in any case
-        await self._write(self._endpoint.failed(error, self._first, self._last, self._request))
-        await self._end()
+        await self._write(self._endpoint.failed(error, self._first, self._last, self._request), ends=True)
 
     async def _whole(self, status: int, body: bytes, headers: Any = None) -> None:
         self._receipt.status = status
@@ -342,15 +340,13 @@ class Release:
         self._stream = self.response = stream
         return stream
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes, *, ends: bool = False) -> None:
+        """The next of a stream, or its last."""
+        if self.response is ANSWERED and not ends and go_on(self._http, data):
+            return
         async with Reaching(self._http, len(data)):
             stream = self._stream or await self._begin()
-            await stream.write(data)
-
-    async def _end(self) -> None:
-        if self._stream is not None:
-            async with Reaching(self._http, 0):
-                await self._stream.write_eof()
+            await (stream.write_eof(data) if ends else stream.write(data))
 
 
 def _accepted(header: str) -> set[str]:

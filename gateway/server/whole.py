@@ -1,4 +1,4 @@
-"""A whole answer in one write, or the head of a stream, without what the server works out for answers of every kind."""
+"""A whole answer in one write, or a stream piece by piece, without what the server works out for answers of every kind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from gateway.server.connection import COPIED
 from gateway.wire import http1
 
+AT_ONCE = 32_768  # bytes that may wait to be sent before a write waits as well: half of what the loop lets gather
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -57,3 +58,16 @@ async def begin(http: web.BaseRequest, headers: Mapping[str, str]) -> None:
     head["transfer-encoding"] = "chunked"
     head["date"] = rfc822_formatted_time()
     await http.writer.write_headers("HTTP/1.1 200 OK", head)
+
+
+def go_on(http: web.BaseRequest, data: bytes) -> bool:
+    """Write the next piece of such a stream, once its head is out. False: it has to wait, or the client is gone."""
+    transport = http.transport
+    if transport is None or transport.is_closing() or http.protocol.writing_paused:
+        return False
+    if not data:  # which would be the end of the stream
+        return True
+    if transport.get_write_buffer_size() + len(data) >= AT_ONCE:
+        return False
+    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return True

@@ -57,7 +57,7 @@ class ChoicesReader(Reader):
         delta = self.delta(document, len(data))
         if self._tries < MOST_TRIES:
             self._tries += 1
-            if (made := template(document, data, delta)) is not None:
+            if (made := template(data, delta)) is not None:
                 self._templates = [made, *self._templates[: MOST_TEMPLATES - 1]]
         return delta
 

@@ -7,11 +7,12 @@ so the document can only be the same with another text. A chunk may count tokens
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate, repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -27,8 +28,10 @@ USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 INTEGER = re.compile(rb"(?<=[:\s])\d+(?=[,}\s])")
 COUNTED = re.compile(rb"\{(?:[^{}]|\{[^{}]*\})*\}")
 ANY_INTEGER = rb"(?:0|[1-9]\d{0,14})"
+LONGEST_KEY = 64  # characters
 SAMPLE = "text"  # stands for a text where bytes are parted around it
 
+T = TypeVar("T")
 Way = tuple[str | int, ...]
 
 
@@ -76,32 +79,37 @@ class Template:
 
     def ends(self, shown: Document) -> Ends:
         """Those of what is made of its frame for somebody, in its canonical form."""
-        return ends_of(shown, self.way, self.key)
+        return self.made if shown is self._frame else ends_of(shown, self.way, self.key)
 
-    def text(self, data: bytes) -> tuple[str, Any] | None:
-        """The text of a chunk that fits, and its usage if it tells one; None for any other."""
+    def text(self, data: bytes) -> str | None:
+        """The text of a chunk that fits, of those that count nothing; None for any other."""
+        head, tail, _ = self.came
+        if not (data.startswith(head) and data.endswith(tail)):
+            return None
+        middle = data[len(head) : -len(tail)]
+        return said(middle) if middle and len(data) >= len(head) + len(tail) else None
+
+    def counted(self, data: bytes) -> tuple[str, Any] | None:
+        """The text and the usage of a chunk that fits, of those that tell it."""
         head, tail, rest = self.came
-        if not data.startswith(head):
+        assert rest is not None
+        assert self.usage is not None
+        end, until = data.rfind(tail), len(data) - len(rest)
+        if end <= len(head) or not (data.startswith(head) and data.endswith(rest)):
             return None
-        usage = None
-        if rest is None or self.usage is None:
-            end = len(data) - len(tail)
-            if not data.endswith(tail):
-                return None
-        else:
-            end, until = data.rfind(tail), len(data) - len(rest)
-            if end < 0 or not data.endswith(rest) or not self.usage.fullmatch(data, end + len(tail), max(until, 0)):
-                return None
-            usage = orjson.loads(data[end + len(tail) : until])
-        if end <= len(head) or (text := said(data[len(head) : end])) is None:
+        if not self.usage.fullmatch(data, end + len(tail), max(until, 0)):
             return None
-        return text, usage
+        text = said(data[len(head) : end])
+        return None if text is None else (text, orjson.loads(data[end + len(tail) : until]))
 
-    def texts(self, data: Sequence[bytes]) -> tuple[list[str], list[Any]]:
-        """The texts of those of the first chunks that fit, and the usage that they tell, if they do."""
-        if self.usage is not None or len(data) == 1:
-            return self._one_by_one(data)
-        head, tail = self.came.head, self.came.tail
+    def texts(self, data: Sequence[bytes]) -> tuple[Sequence[str], Sequence[Any]]:
+        """The texts of those of the first chunks that fit, and the usage of each, if they tell it."""
+        if self.usage is not None:
+            fit = _until_none(map(self.counted, data))
+            return [text for text, _ in fit], [usage for _, usage in fit]
+        if len(data) == 1:
+            return () if (only := self.text(data[0])) is None else (only,), ()
+        head, tail, _ = self.came
         least, begin, end = len(head) + len(tail), len(head), -len(tail)
         middles: list[bytes] = []
         for one in data:
@@ -113,19 +121,18 @@ class Template:
             with suppress(UnicodeDecodeError):
                 texts = list(map(bytes.decode, middles))
                 if "".join(texts).isprintable():
-                    return texts, []
-        return self._one_by_one(data[: len(middles)])
+                    return texts, ()
+        return _until_none(map(self.text, data[: len(middles)])), ()
 
-    def _one_by_one(self, data: Sequence[bytes]) -> tuple[list[str], list[Any]]:
-        texts: list[str] = []
-        counted: list[Any] = []
-        for one in data:
-            if (told := self.text(one)) is None:
-                break
-            texts.append(told[0])
-            if self.usage is not None:
-                counted.append(told[1])
-        return texts, counted
+
+def _until_none(some: Iterable[T | None]) -> list[T]:
+    """Those that come before the first None."""
+    found: list[T] = []
+    for one in some:
+        if one is None:
+            break
+        found.append(one)
+    return found
 
 
 def said(middle: bytes) -> str | None:
@@ -186,6 +193,8 @@ class Chunk:
     def between(self, ends: Ends) -> Sequence[bytes]:
         """Each in its canonical form between these ends, which `Template.ends` tells; as it came, where that is the same."""
         as_it_came = ends == self.template.came
+        if as_it_came and b"\\" not in b"".join(self.data):
+            return self.data
         return [
             one if as_it_came and b"\\" not in one else ends.around(text, usage)
             for one, text, usage in zip(self.data, self.texts, self._counted or repeat(None), strict=False)
@@ -239,14 +248,15 @@ def document_of(frame: Any) -> Any:
     return frame.document if isinstance(frame, Chunk) else frame
 
 
-def template(document: Document, data: bytes, delta: Delta) -> Template | None:
+def template(data: bytes, delta: Delta) -> Template | None:
     """What the chunks after this one may look like; None where it says more than one running text."""
     frame = delta.frame
-    running = [number for number, piece in enumerate(delta.pieces) if piece.text or not piece.closed]
+    pieces = delta.pieces
+    running = [number for number, piece in enumerate(pieces) if piece.text or not piece.closed]
     if len(running) != 1 or len(frame["choices"]) != 1 or not _is_flat(frame):
         return None
     at, choice = running[0], frame["choices"][0]
-    piece = delta.pieces[at]
+    piece = pieces[at]
     if not CHOICE.issuperset(choice) or (found := _running(choice["delta"])) is None:
         return None
     below, steps, key, text = found
@@ -256,11 +266,13 @@ def template(document: Document, data: bytes, delta: Delta) -> Template | None:
     if any(spot.holder is not frame for spot in others):
         return None
     way: Way = ("choices", 0, "delta", *below)
-    if (came := _as_it_came(data, key, text, document.get("usage"))) is None:
+    if (as_it_came := _as_it_came(data, key, text, frame.get("usage"))) is None:
         return None
+    came, usage = as_it_came
     return Template(
-        *came,
-        ends_of(frame, way, key),
+        came,
+        usage,
+        came if canonical.dump(frame) == data else ends_of(frame, way, key),
         frame.get("usage"),
         piece.channel,
         piece.place,
@@ -268,16 +280,15 @@ def template(document: Document, data: bytes, delta: Delta) -> Template | None:
         way,
         key,
         tuple([spot._replace(holder=None) for spot in others]),
-        delta.pieces[:at],
-        delta.pieces[at + 1 :],
+        pieces[:at],
+        pieces[at + 1 :],
         delta.group,
     )
 
 
 def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, re.Pattern[bytes] | None] | None:
     """The ends of a chunk as it came, and how its usage may go on; None: where its text stands cannot be told."""
-    string = rb'%s\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"' % re.escape(canonical.dump(key))
-    found = [*re.finditer(string, data)]
+    found = [*_strings_under(key).finditer(data)]
     if len(found) != 1 or said(found[0][1]) != text:
         return None
     head, tail = data[: found[0].start(1)], data[found[0].end(1) :]
@@ -288,6 +299,11 @@ def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, re.
         return None
     goes_on = re.compile(ANY_INTEGER.join(map(re.escape, INTEGER.split(counted[0]))))
     return Ends(head, tail[: counted.start()], tail[counted.end() :]), goes_on
+
+
+@lru_cache(64)
+def _strings_under(key: str) -> re.Pattern[bytes]:
+    return re.compile(rb'%s\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"' % re.escape(canonical.dump(key)))
 
 
 def ends_of(document: Document, way: Way, key: str) -> Ends:
@@ -323,7 +339,7 @@ def _running(body: Document) -> tuple[tuple[str | int, ...], Steps, str, str] | 
         return None
     (name,) = names
     value = body[name]
-    if name in PAYLOAD_KEYS:  # whether it is text is told by each string anew
+    if name in PAYLOAD_KEYS or len(name) > LONGEST_KEY:  # of the former each tells anew whether it is text
         return None
     if type(value) is str:
         return (), (name,), name, value

@@ -349,8 +349,8 @@ def test_a_chunk_without_text_that_says_something_else_is_no_template(rewritable
 def released(chunk, **asked):
     """What a client gets of a chunk."""
     template = chunk.template
-    shown = CHAT.for_client(Request("chat", "m", True, asked, ()), template.read())
-    return chunk.between(template.ends(shown))
+    shown = CHAT.for_client(Request("chat", "m", True, asked, ()), template.frame)
+    return [*chunk.between(template.ends(shown))]
 
 
 @pytest.mark.parametrize("more", [{}, {"error": None}])
