@@ -112,6 +112,7 @@ class Spoken:
         return known
 
 
+FEW = 4  # pieces of one frame: mostly each is of another channel
 UNREAD = Spoken(frozenset())  # of an answer that nobody reads whole: nothing is kept
 
 
@@ -125,23 +126,20 @@ def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> 
 
 
 def joined(event: Arrived) -> Sequence[Piece]:
-    """The pieces of all frames that came together; what goes on in the same channel is one piece."""
-    if not event.then:
+    """The pieces of all frames that came together; what goes on in the same channel is one piece, where it began."""
+    if not event.then and len(event.delta.pieces) <= FEW:
         return event.delta.pieces
-    pieces: list[Piece] = []
-    texts: list[str] = []  # of the last piece
+    runs: list[tuple[Piece, list[str]]] = []
+    newest: dict[str, int] = {}  # of each channel
     for delta in (event.delta, *event.then):
         for piece in delta.pieces:
-            if pieces and _goes_on(pieces[-1], piece):
-                texts.append(piece.text)
-                continue
-            if len(texts) > 1:
-                pieces[-1] = replace(pieces[-1], text="".join(texts))
-            pieces.append(piece)
-            texts = [piece.text]
-    if len(texts) > 1:
-        pieces[-1] = replace(pieces[-1], text="".join(texts))
-    return pieces
+            at = newest.get(piece.channel)
+            if at is not None and _goes_on(runs[at][0], piece):
+                runs[at][1].append(piece.text)
+            else:
+                newest[piece.channel] = len(runs)
+                runs.append((piece, [piece.text]))
+    return [piece if len(texts) == 1 else replace(piece, text="".join(texts)) for piece, texts in runs]
 
 
 def _goes_on(last: Piece, piece: Piece) -> bool:

@@ -1,8 +1,11 @@
 """Transcripts of single exchanges: one for each rule at the head of `core/exchange.py` and `core/gate.py`."""
 
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.exchange import Exchange, joined
 from gateway.core.terms import (
@@ -444,8 +447,25 @@ def test_what_goes_on_in_frames_that_came_together_is_read_as_one():
     other = replace(WORDS, channel="d", text="other")
     assert came(WORDS) == (WORDS,)
     assert came(WORDS, two, three) == [replace(WORDS, text="one two three")]
-    assert came(WORDS, two, other, three) == [replace(WORDS, text="one two "), other, three]
+    assert came(WORDS, two, other, three) == [replace(WORDS, text="one two three"), other]
     assert came(other, WORDS, two) == [other, replace(WORDS, text="one two ")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("cd"), st.text(max_size=2), st.booleans(), st.booleans()), max_size=12))
+def test_however_frames_come_each_channel_says_the_same_in_the_same_order(said):
+    pieces = [Piece(*one[:1], Place.CONTENT, *one[1:]) for one in said]
+    read = [joined(Arrived("only", replace(delta(), pieces=tuple(pieces)))), came(*pieces) if pieces else ()]
+    for channel in "cd":
+        whole = "".join(piece.text for piece in pieces if piece.channel == channel)
+        ends = [*accumulate(len(piece.text) for piece in pieces if piece.channel == channel)]
+        closed = {
+            end for end, piece in zip(ends, [p for p in pieces if p.channel == channel], strict=True) if piece.closed
+        }
+        for some in read:
+            mine = [piece for piece in some if piece.channel == channel]
+            assert "".join(piece.text for piece in mine) == whole
+            reached = [*accumulate(len(piece.text) for piece in mine)]
+            assert {end for end, piece in zip(reached, mine, strict=True) if piece.closed} == closed
 
 
 @pytest.mark.parametrize("how", OTHERWISE)
