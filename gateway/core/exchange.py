@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from gateway.core.gate import Gate
 from gateway.core.history import last_question, parted
 from gateway.core.holdback import AT_ONCE, Follow, Following, Hit
 from gateway.core.masking import Masks
+from gateway.core.pieces import joined
 from gateway.core.rewriting import AnswerCuts, QuestionCuts
 from gateway.core.terms import (
     Arrived,
@@ -112,7 +114,6 @@ class Spoken:
         return known
 
 
-FEW = 4  # pieces of one frame: mostly each is of another channel
 UNREAD = Spoken(frozenset())  # of an answer that nobody reads whole: nothing is kept
 
 
@@ -125,33 +126,11 @@ def _as_it_can(watch: Watch, follows: Mapping[str, Follow], *, stream: bool) -> 
     return watch
 
 
-def joined(event: Arrived) -> Sequence[Piece]:
-    """The pieces of all frames that came together; what goes on in the same channel is one piece, where it began."""
-    if not event.then and len(event.delta.pieces) <= FEW:
+def _said(event: Arrived) -> Sequence[Piece]:
+    """The pieces of all frames that came together."""
+    if not event.then:
         return event.delta.pieces
-    runs: list[tuple[Piece, list[str]]] = []
-    newest: dict[str, int] = {}  # of each channel
-    for delta in (event.delta, *event.then):
-        for piece in delta.pieces:
-            at = newest.get(piece.channel)
-            if at is not None and _goes_on(runs[at][0], piece):
-                runs[at][1].append(piece.text)
-            else:
-                newest[piece.channel] = len(runs)
-                runs.append((piece, [piece.text]))
-    return [piece if len(texts) == 1 else replace(piece, text="".join(texts)) for piece, texts in runs]
-
-
-def _goes_on(last: Piece, piece: Piece) -> bool:
-    return (
-        last.channel == piece.channel
-        and not last.closed
-        and not piece.closed
-        and last.origin is piece.origin is None
-        and last.place is piece.place
-        and last.wrapped == piece.wrapped
-        and last.fixed == piece.fixed
-    )
+    return joined(chain(event.delta.pieces, *[delta.pieces for delta in event.then]))
 
 
 class Layout:
@@ -263,7 +242,7 @@ class Exchange:
         self._gate.hold(event.delta)
         for delta in event.then:
             self._gate.hold(delta)
-        effects = self._read(joined(event))
+        effects = self._read(_said(event))
         if self.closed:
             return effects
         effects += self._advance()

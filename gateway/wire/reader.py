@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from gateway.core.pieces import joined
 from gateway.core.terms import Delta, Document, Piece, Place, Spot
 from gateway.wire import walk
 from gateway.wire.canonical import Malformed, parse_answer
@@ -22,6 +23,7 @@ from gateway.wire.coats import Coat
 from gateway.wire.rewrite import copied
 from gateway.wire.walk import MAX_DECODED, Leaf, Steps, hidden, hides, render
 
+FEW = 4  # pieces of one frame: mostly each is of another channel
 MAX_CHANNELS = 10_000  # of one stream
 MOST_PLACES, LONGEST_PLACE = 4096, 80  # paths that are kept for the next answer, and characters of one
 
@@ -96,11 +98,13 @@ class Reader:
         frame = self.fit(copied(document) if self.rewritable and not ours else document)
         if (known := self.known(frame, size)) is not None:
             return known
-        pieces = tuple(self._pieces(frame))
+        pieces = self._pieces(frame)
+        if len(pieces) > FEW:
+            pieces = joined(pieces)
         if not self.rewritable:
-            return Delta(frame, pieces, size, self.group(frame))
+            return Delta(frame, tuple(pieces), size, self.group(frame))
         spots, self._spots = tuple(self._spots), []
-        return Delta(frame, pieces, size, self.group(frame), spots)
+        return Delta(frame, tuple(pieces), size, self.group(frame), spots)
 
     def known(self, frame: Document, size: int) -> Delta | None:
         """A frame of a shape whose strings are known without a walk, as the walk would read it; None: it has to be walked."""

@@ -1,13 +1,8 @@
 """Transcripts of single exchanges: one for each rule at the head of `core/exchange.py` and `core/gate.py`."""
 
-from dataclasses import replace
-from itertools import accumulate
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.core.exchange import Exchange, joined
+from gateway.core.exchange import Exchange
 from gateway.core.terms import (
     Action,
     Arrived,
@@ -21,11 +16,9 @@ from gateway.core.terms import (
     Left,
     Overfull,
     Passage,
-    Piece,
     Place,
     Stopped,
 )
-from gateway.wire.coats import Coat
 from tests.world import CALL, FAULT, before, delta, found, say, watch
 
 ASKED = [Passage("messages[0].content", Place.USER, "question")]
@@ -423,62 +416,6 @@ def test_an_answer_that_its_own_checks_stopped_is_over():
     ex = exchange()
     ex.start()
     assert say(ex.take(Stopped("only", found(tone, "hit").finding))) == ["close blocked tone"]
-
-
-WORDS = Piece("c", Place.CONTENT, "one ")
-OTHERWISE = {
-    "another channel": {"channel": "d"},
-    "another place": {"place": Place.REASONING},
-    "complete": {"closed": True},
-    "perhaps wrapped": {"wrapped": True},
-    "fixed": {"fixed": True},
-    "in another coat": {"origin": Coat("c", "", "<json>")},
-}
-
-
-def came(*pieces):
-    """Each in a frame of its own, all together."""
-    first, *then = [replace(delta(), pieces=(piece,)) for piece in pieces]
-    return joined(Arrived("only", first, tuple(then)))
-
-
-def test_what_goes_on_in_frames_that_came_together_is_read_as_one():
-    two, three = replace(WORDS, text="two "), replace(WORDS, text="three")
-    other = replace(WORDS, channel="d", text="other")
-    assert came(WORDS) == (WORDS,)
-    assert came(WORDS, two, three) == [replace(WORDS, text="one two three")]
-    assert came(WORDS, two, other, three) == [replace(WORDS, text="one two three"), other]
-    assert came(other, WORDS, two) == [other, replace(WORDS, text="one two ")]
-
-
-@given(st.lists(st.tuples(st.sampled_from("cd"), st.text(max_size=2), st.booleans(), st.booleans()), max_size=12))
-def test_however_frames_come_each_channel_says_the_same_in_the_same_order(said):
-    pieces = [Piece(*one[:1], Place.CONTENT, *one[1:]) for one in said]
-    read = [joined(Arrived("only", replace(delta(), pieces=tuple(pieces)))), came(*pieces) if pieces else ()]
-    for channel in "cd":
-        whole = "".join(piece.text for piece in pieces if piece.channel == channel)
-        ends = [*accumulate(len(piece.text) for piece in pieces if piece.channel == channel)]
-        closed = {
-            end for end, piece in zip(ends, [p for p in pieces if p.channel == channel], strict=True) if piece.closed
-        }
-        for some in read:
-            mine = [piece for piece in some if piece.channel == channel]
-            assert "".join(piece.text for piece in mine) == whole
-            reached = [*accumulate(len(piece.text) for piece in mine)]
-            assert {end for end, piece in zip(reached, mine, strict=True) if piece.closed} == closed
-
-
-@pytest.mark.parametrize("how", OTHERWISE)
-def test_what_does_not_go_on_is_read_by_itself(how):
-    other = replace(WORDS, **OTHERWISE[how])
-    assert came(WORDS, other) == [WORDS, other]
-    assert came(other, WORDS) == [other, WORDS]
-
-
-def test_what_a_coat_says_is_never_one_with_another():
-    """Each stands elsewhere."""
-    coats = [replace(WORDS, origin=Coat("c", text, "<json>")) for text in ("a", "b")]
-    assert came(*coats) == coats
 
 
 def test_an_answer_may_begin_when_the_question_is_cleared_and_said_as_it_is_asked():
