@@ -245,6 +245,8 @@ class Exchange:
         effects = self._read(_said(event))
         if self.closed:
             return effects
+        if event.last:
+            return effects + self._answer_ended()
         effects += self._advance()
         if self._gate.held <= self._max_held or not (self._call.stream or self._call.flows) or self.closed:
             return effects

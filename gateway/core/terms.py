@@ -324,6 +324,7 @@ class Arrived:
     call: str
     delta: Delta
     then: tuple[Delta, ...] = ()
+    last: bool = False  # nothing comes behind it, as if it had ended already
 
     @property
     def size(self) -> int:

@@ -52,7 +52,7 @@ from gateway.server.consult import Counsel, failed, look_now, look_once, size_of
 from gateway.server.record import Book, Look
 from gateway.server.release import Outlet
 from gateway.server.threads import aside
-from gateway.server.upstream import CallRecord, CandidatesStopped, Upstream, UpstreamError
+from gateway.server.upstream import CallRecord, CandidatesStopped, Last, Upstream, UpstreamError
 
 log = structlog.get_logger()
 
@@ -282,7 +282,7 @@ class Carrier(ABC):
         if texts is not None:
             for delta in deltas:
                 texts.said(delta.pieces)
-        return Arrived(call.name, deltas[0], tuple(deltas[1:]))
+        return Arrived(call.name, deltas[0], tuple(deltas[1:]), last=type(deltas) is Last and not call.stream)
 
     def _lost(self, call: Call, error: Exception) -> Broke | Stopped:
         """How a call ended that did not come to its end."""

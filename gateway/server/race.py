@@ -108,16 +108,16 @@ class Race(Carrier):
 
     def _with_others(self, event: Arrived) -> Arrived:
         """A frame and those that have come since, up to a bound: they are looked at together."""
-        size = event.size
+        size, last = event.size, event.last
         others: list[Delta] = [*event.then]
-        while size < TOGETHER and not self._mailbox.empty():
+        while size < TOGETHER and not last and not self._mailbox.empty():
             other = self._mailbox.get_nowait()
             if not isinstance(other, Arrived) or other.call != event.call:
                 self._taken = other
                 break
             others += (other.delta, *other.then)
-            size += other.size
-        return Arrived(event.call, event.delta, tuple(others))
+            size, last = size + other.size, other.last
+        return Arrived(event.call, event.delta, tuple(others), last=last)
 
     def _patience(self) -> float:
         """Seconds of silence until a comment is due; 0: none may be written."""

@@ -109,6 +109,10 @@ class CallRecord:
             raise UpstreamError(NO_ROOM)
 
 
+class Last(list[Delta]):
+    """What comes together of an answer, and nothing comes behind it: so its reader need not come back to be told."""
+
+
 class Upstream(Protocol):
     """One place that answers requests of every endpoint."""
 
@@ -193,6 +197,7 @@ class HttpUpstream:
         self, call: Call, headers: Headers, record: CallRecord, pulse: float = math.inf
     ) -> AsyncGenerator[Sequence[Delta], None]:
         until = time.monotonic() + self._settings.timeout.total
+        whole: Last | None = None
         self._budget.earn()
         record.started = time.monotonic()
         try:
@@ -202,9 +207,8 @@ class HttpUpstream:
                 answer.response.forget_headers()
                 ahead = [Delta(None, request_id)] if request_id else []  # a frame of its own, that no choice overtakes
                 if answer.response.media == JSON:
-                    deltas = await self._plain(answer)
+                    whole = Last([*ahead, *await self._plain(answer)])
                     record.usage, record.first_delta = answer.reader.usage, time.monotonic()
-                    yield [*ahead, *deltas]
                 else:
                     async with aclosing(self._pieces(answer, until)) as batches:
                         async for deltas in batches:
@@ -215,7 +219,10 @@ class HttpUpstream:
                             yield deltas
                             del deltas  # they are not kept while the next ones are awaited
                 if closing := answer.reader.closing():  # what can only be read now that the answer is complete
-                    yield [Delta(None, closing)]
+                    if whole is None:
+                        yield [Delta(None, closing)]
+                    else:
+                        whole.append(Delta(None, closing))
                 answer.response.release()
             finally:
                 answer.response.close()
@@ -224,6 +231,8 @@ class HttpUpstream:
             raise
         finally:
             record.ended = time.monotonic()
+        if whole is not None:
+            yield whole
 
     async def _opened(self, call: Call, headers: Headers, record: CallRecord, until: float, pulse: float) -> _Answer:
         """The answer as its head has come, after as many attempts as that takes."""

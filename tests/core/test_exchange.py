@@ -160,6 +160,21 @@ def test_an_empty_first_frame_flows_where_nothing_holds():
     assert say(ex.take(arrived())) == ["send"]
 
 
+@pytest.mark.parametrize("watches", [(), (tone,), (harm,), (watch("flag", "output", action=Action.FLAG), tone)])
+def test_the_last_of_an_answer_ends_it_as_if_that_was_told_behind_it(watches):
+    """A plain answer comes at once, so its end need not be an event of its own."""
+    whole = Call("only", "u", "m", {}, stream=False)
+    told = []
+    for last in (True, False):
+        ex = exchange(*watches, call=whole)
+        effects = ex.start() + ex.take(Arrived("only", delta("All "), (delta("well"),), last=last))
+        effects += [] if last else ex.take(Ended("only"))
+        told.append(say(effects) + [say(ex.take(found(one))) for one in watches])
+        assert ex.take(Ended("only")) == []  # told once more, it is no second end
+    assert told[0] == told[1]
+    assert ex.closed
+
+
 def test_an_end_that_is_told_twice_is_one_end():
     ex = exchange(tone)
     ex.start()

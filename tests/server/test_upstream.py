@@ -14,7 +14,16 @@ from gateway.config.model import House, UpstreamSettings
 from gateway.core.terms import Call
 from gateway.server.lean import LeanClient
 from gateway.server.stock import StockClient
-from gateway.server.upstream import ERROR_FRAME, INLINE, CallRecord, HttpUpstream, RetryBudget, UpstreamError, refusal
+from gateway.server.upstream import (
+    ERROR_FRAME,
+    INLINE,
+    CallRecord,
+    HttpUpstream,
+    Last,
+    RetryBudget,
+    UpstreamError,
+    refusal,
+)
 from gateway.server.upstreams import make_upstreams
 from gateway.wire import canonical, choices
 from gateway.wire.canonical import dump
@@ -157,6 +166,35 @@ async def streamed(reads, path=CHAT.path):
     except UpstreamError as error:
         said.append(error.fault)
     return said
+
+
+class AnsweredWhole(Answered):
+    media = "application/json"
+    ended = False
+    ways: ClassVar = ()
+
+    def release(self):
+        self.ways = (*self.ways, "released")
+
+    def close(self):
+        self.ways = (*self.ways, "closed")
+
+
+async def test_a_whole_answer_is_over_before_anybody_decides_about_it():
+    """So it was not cancelled, whatever is decided, and its connection is free for the next call."""
+    message = {"role": "assistant", "content": '{"a": "b"}'}
+    client = AnsweredWhole([dump({"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})])
+    record = CallRecord("only", "up", "m")
+    batches = HttpUpstream(UpstreamSettings(base_url="http://h/v1"), client).answer(
+        Call("only", "up", "m", {}, stream=False, path=CHAT.path), {}, record
+    )
+    came = await anext(batches)
+    assert type(came) is Last
+    assert client.ways[0] == "released"
+    assert "b" in came[-1].pieces[-1].text.split()  # what the JSON in it says is there as well
+    await batches.aclose()
+    assert not record.cancelled
+    assert record.ended is not None
 
 
 @given(st.lists(st.lists(events, max_size=5), max_size=4))
