@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -110,9 +110,12 @@ class House(_Model):
     fans: dict[str, Fan] = Field({}, exclude=True, description="virtual models: entries of `models` with a strategy")
 
     def key(self, presented: str) -> Key | None:
-        """Whose key this is. What is compared is a hash, so time tells nothing of the key."""
-        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
-        return next((key for key in self.keys if hmac.compare_digest(key.sha256, digest)), None)
+        """Whose key this is. It is looked up by its hash, so time tells nothing of the key."""
+        return self._by_hash.get(hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest())
+
+    @cached_property
+    def _by_hash(self) -> dict[str, Key]:
+        return {key.sha256: key for key in reversed(self.keys)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,7 +130,13 @@ class House(_Model):
         """Of a model, by the name that the upstream knows it by, or by one that clients use for it."""
         if (found := self.prices.get(model)) is not None:
             return found
-        return next((self.prices[n] for n, one in self.models.items() if one.model == model and n in self.prices), None)
+        return self._prices_of_aliases.get(model)
+
+    @cached_property
+    def _prices_of_aliases(self) -> dict[str, Price]:
+        """By the name that the upstream knows; of several, the first that has one."""
+        named = [(one.model, self.prices[name]) for name, one in self.models.items() if name in self.prices]
+        return dict(reversed(named))
 
     def route(self, model: str) -> Route | None:
         """Where a model is served; None: not at all."""

@@ -215,4 +215,7 @@ class PolicySet:
 
     policies: tuple[Policy, ...]
     plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # made by plan.py
+    bindings: dict[Any, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # the same: which policies bind whom
     sieves: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # the same, by the checks in them

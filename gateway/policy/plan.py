@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
+from typing import Any
 
 from gateway.checks.base import Check
 from gateway.checks.sieve import CommonSieve
@@ -32,7 +33,7 @@ from gateway.policy.model import PLACES, REFUSAL, BlockAs, Common, Entry, Policy
 ACTIONS = {"block": Action.BLOCK, "redact": Action.REDACT, "mask": Action.MASK, "flag": Action.FLAG}
 RESTORED = ("content", "tool_call")  # where a mask is undone unless its policy says otherwise
 STRICTNESS: tuple[BlockAs, ...] = ("error", "refusal", "message")  # the first that any policy asks for
-MOST_PLANS = 1000  # kept for one policy set; models are chosen by clients
+MOST_KEPT = 1000  # plans of one policy set, and of which policies bind whom
 LONGEST_NAME = 200  # characters of a model in one that is kept
 MOST_SIEVES = 8  # kept for one policy set: each takes memory
 
@@ -124,17 +125,27 @@ def plan(policies: PolicySet, *, models: Collection[str], endpoint: str, key: st
 
     `key`: the name of the client's key; None: of any, so every policy for some keys binds.
     """
-    wanted = (tuple(models), endpoint, key)
-    kept: Plan | None = policies.plans.get(wanted)
+    asked = (tuple(models), endpoint, key)
+    binding: tuple[int, ...] | None = policies.bindings.get(asked)
+    if binding is None:
+        binding = tuple([n for n, one in enumerate(policies.policies) if _binds(one, models, endpoint, key)])
+        if all(len(name) <= LONGEST_NAME for name in models):
+            _keep(policies.bindings, asked, binding)
+    kept: Plan | None = policies.plans.get((binding, endpoint))
     if kept is None:
-        kept = _made(policies, models, endpoint, key)
-        if len(policies.plans) < MOST_PLANS and all(len(name) <= LONGEST_NAME for name in models):
-            policies.plans[wanted] = kept
+        kept = _made(policies, [policies.policies[number] for number in binding], endpoint)
+        _keep(policies.plans, (binding, endpoint), kept)
     return kept
 
 
-def _made(policies: PolicySet, models: Collection[str], endpoint: str, key: str | None) -> Plan:
-    binding = [p for p in policies.policies if p.head.mode != "disabled" and _binds(p, models, endpoint, key)]
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep it, and so many at most: clients choose the names of models, and few of them are asked for again and again."""
+    if len(kept) >= MOST_KEPT:
+        kept.clear()
+    kept[key] = value
+
+
+def _made(policies: PolicySet, binding: Sequence[Policy], endpoint: str) -> Plan:
     watches: list[Watch] = []
     checks: dict[str, Check] = {}
     for policy in binding:
@@ -184,6 +195,8 @@ def watches_of(policy: Policy) -> tuple[list[Watch], Mapping[str, Check]]:
 
 
 def _binds(policy: Policy, models: Collection[str], endpoint: str, key: str | None) -> bool:
+    if policy.head.mode == "disabled":
+        return False
     wanted = policy.head.for_
     # A request that names no model may reach any: every policy binds it.
     model = wanted.models is None or any(not m or fnmatchcase(m, p) for m in models for p in wanted.models)

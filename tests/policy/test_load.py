@@ -255,20 +255,25 @@ def test_the_strictest_way_to_say_a_block_wins(tmp_path):
     assert (made.block_as, made.refusal) == ("refusal", "Firm.")
 
 
-def test_plans_are_kept_and_bounded(tmp_path):
+def test_plans_are_kept_by_the_policies_that_bind_and_not_by_the_names_that_clients_choose(tmp_path):
     (tmp_path / "p.yaml").write_text(f"policy: p\nchecks: {{w: {WORDS}}}")
+    (tmp_path / "q.yaml").write_text(f"policy: q\nfor: {{models: ['gpt-*']}}\nchecks: {{w: {WORDS}}}")
+    (tmp_path / "r.yaml").write_text(f"policy: r\nmode: disabled\nchecks: {{w: {WORDS}}}")
     policies = load_policies(tmp_path)
-    assert plan(policies, models=("m",), endpoint="chat") is plan(policies, models=("m",), endpoint="chat")
     for number in range(1500):
-        plan(policies, models=(str(number),), endpoint="chat")
-    assert len(policies.plans) <= 1000
+        for model, versions in ((f"m{number}", 1), (f"gpt-{number}", 2)):
+            made = plan(policies, models=(model,), endpoint="chat", key=f"k{number}")
+            assert len(made.policies) == versions
+            assert plan(policies, models=(model,), endpoint="chat", key="another") is made
+    assert len(policies.plans) == 2
+    assert len(policies.bindings) <= 1000
 
 
-def test_no_plan_is_kept_under_a_name_as_long_as_a_body(tmp_path):
+def test_nothing_is_kept_under_a_name_as_long_as_a_body(tmp_path):
     (tmp_path / "p.yaml").write_text(f"policy: p\nchecks: {{w: {WORDS}}}")
     policies = load_policies(tmp_path)
     assert plan(policies, models=("m" * 1_000_000,), endpoint="chat").watches
-    assert not policies.plans
+    assert not policies.bindings
 
 
 def test_a_request_that_names_no_model_is_bound_by_every_policy(tmp_path):
