@@ -19,7 +19,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from gateway.core.terms import Decision, Delta, Document, Fault, Outcome, Place, Request, Side, Spot, Verdict
 from gateway.policy.plan import Plan
 from gateway.server.record import Receipt
-from gateway.server.whole import ANSWERED, AT_ONCE, begin, go_on, is_simple, say
+from gateway.server.whole import AT_ONCE, Answered, answered, begin, go_on, say
 from gateway.wire import canonical, errors, sse
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.errors import BadRequest
@@ -309,8 +309,8 @@ class Release:
             return
         said = {**self._receipt.headers(), **(headers or {}), "content-type": JSON}
         compressed = 0 < self._compress_from <= len(body)
-        if not compressed and is_simple(self._http):
-            self.response = ANSWERED
+        if not compressed and (done := answered(self._http)) is not None:
+            self.response = done
             if not say(self._http, status, said, body):
                 raise ClientGone
             if self._http.protocol.writing_paused:
@@ -331,9 +331,9 @@ class Release:
         self._receipt.first_byte = time.monotonic()
         told = {**self._receipt.headers(), **self._receipt.upstream_headers(), **STREAM_HEADERS}
         told["content-type"] = self._media
-        if is_simple(self._http):
+        if (done := answered(self._http)) is not None:
             await begin(self._http, told)
-            self.response, self._stream = ANSWERED, self._http.writer
+            self.response, self._stream = done, self._http.writer
             return self._stream
         stream = web.StreamResponse(headers=told)
         await stream.prepare(self._http)
@@ -342,7 +342,7 @@ class Release:
 
     async def _write(self, data: bytes, *, ends: bool = False) -> None:
         """The next of a stream, or its last."""
-        if self.response is ANSWERED and not ends and go_on(self._http, data):
+        if type(self.response) is Answered and not ends and go_on(self._http, data):
             return
         async with Reaching(self._http, len(data)):
             stream = self._stream or await self._begin()

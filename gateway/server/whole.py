@@ -17,29 +17,32 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Answered(web.StreamResponse):
-    """What the server is told of an answer that is out already: there is nothing left to do, the connection stays."""
+    """What the server is told of an answer that is out already: there is nothing left to do but to keep the connection, or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_alive: bool) -> None:
         super().__init__()
         self._eof_sent = True
-        self._keep_alive = True
+        self._keep_alive = keep_alive
 
 
-ANSWERED = Answered()
+STAYS, CLOSES = Answered(keep_alive=True), Answered(keep_alive=False)
+CLOSE = {"connection": "close"}
 
 
-def is_simple(http: web.BaseRequest) -> bool:
-    """Whether an answer says nothing of its connection: it stays open, as is usual."""
-    return http.keep_alive and http.version == HttpVersion11
+def answered(http: web.BaseRequest) -> Answered | None:
+    """What the server will be told of an answer that is written here; None: another HTTP than 1.1, which is not."""
+    if http.version != HttpVersion11:
+        return None
+    return STAYS if http.keep_alive else CLOSES
 
 
 def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Write the answer to a request other than HEAD that `is_simple`. `headers`: with the content type.
+    """Write the answer to a request of HTTP/1.1 other than HEAD. `headers`: with the content type.
 
     False: the client is gone.
     """
     start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\ndate: {rfc822_formatted_time()}\r\n"
-    head = http1.head(start.encode(), headers, body)
+    head = http1.head(start.encode(), headers if http.keep_alive else {**headers, **CLOSE}, body)
     transport, writer = http.transport, http.writer
     if transport is None or transport.is_closing():
         return False
@@ -54,7 +57,7 @@ def say(http: web.BaseRequest, status: int, headers: Mapping[str, str], body: by
 async def begin(http: web.BaseRequest, headers: Mapping[str, str]) -> None:
     """Begin a stream with status 200, as `say`; the head goes with the first bytes that are written to `http.writer`."""
     http.writer.enable_chunking()
-    head = CIMultiDict(headers)
+    head = CIMultiDict(headers if http.keep_alive else {**headers, **CLOSE})
     head["transfer-encoding"] = "chunked"
     head["date"] = rfc822_formatted_time()
     await http.writer.write_headers("HTTP/1.1 200 OK", head)

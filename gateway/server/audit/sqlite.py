@@ -7,12 +7,14 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from gateway.core.chain import Chain
 from gateway.server.audit.sql import MIGRATIONS, Row, SqlStore
 from gateway.server.audit.store import FILE_MODE, StoreError
 
+ROWS = (64, 8, 1)  # of one statement: so many statements are kept as they are compiled
 WAIT = 5.0  # seconds for another process to end its transaction
 
 
@@ -39,7 +41,14 @@ class SqliteStore(SqlStore):
         return self._db.execute(statement, values).rowcount
 
     def run_each(self, statement: str, values: Sequence[Row]) -> None:
-        self._db.executemany(statement, values)
+        """An INSERT of many rows. With each statement the interpreter is given up and waited for, so there are few."""
+        into, _, marks = statement.partition(" VALUES ")
+        at = 0
+        for many in ROWS:
+            several = f"{into} VALUES {', '.join([marks] * many)}"
+            while len(values) - at >= many:
+                self._db.execute(several, [*chain.from_iterable(values[at : at + many])])
+                at += many
 
     def close(self) -> None:
         with self.looking():
