@@ -61,6 +61,39 @@ async def test_a_plain_answer_arrives_field_by_field(gateways):
     assert receipt["calls"][0]["usage"]["total_tokens"] == 7
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("line", "stays"),
+    [(b"HTTP/1.1\r\n", True), (b"HTTP/1.1\r\nconnection: close\r\n", False), (b"HTTP/1.0\r\n", False)],
+    ids=["stays", "closes", "HTTP 1.0"],
+)
+async def test_an_answer_is_whole_whether_its_connection_stays_or_not(gateways, stream, line, stays):
+    async def play(_seen, writer):
+        said = [chunk({"content": "All "}), chunk({"content": "well"}), chunk(finish="stop")]
+        await (stream_all(writer, *said) if stream else send_json(writer, plain_answer("All well")))
+
+    body = json.dumps(ask(stream=stream)).encode()
+    asked = b"POST /v1/chat/completions %bhost: x\r\ncontent-type: application/json\r\n" % line
+    asked += b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    times = 2 if stays else 1
+    async with Fake(play) as fake:
+        with gateways(fake.house, SIZE) as gateway:
+            async with Wire(gateway.port) as wire:
+                for time in range(1, times + 1):
+                    await wire.send(asked)
+                    await wire.read(
+                        until=(b"0\r\n\r\n" if stream else b'"total_tokens":7}}') if stays else None, times=time
+                    )
+            receipts = await asyncio.to_thread(gateway.receipts)
+    assert wire.data.count(b" 200 OK\r\n") == times
+    assert ("connection" in wire.headers) == (b"close" in line)
+    assert wire.data.lower().count(b"\r\nconnection: ") <= 1
+    assert wire.data.count(b"data: [DONE]") == (times if stream else 0)
+    assert {one["status"] for one in receipts} == {200}
+    if line.startswith(b"HTTP/1.1"):
+        assert ("transfer-encoding" in wire.headers) == stream
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 async def test_a_stream_arrives_chunk_by_chunk(gateways, wanted):
     chunks = [
