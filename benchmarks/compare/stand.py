@@ -81,7 +81,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def outrider(name: str, cases: set[str], policy: str, models: str = "") -> Gateway:
+def outrider(name: str, cases: set[str], policy: str, models: str = "", *, receipts: str = "") -> Gateway:
     house = "upstreams:\n  up: {base_url: '$UPSTREAM/v1', api_key: sk-x}\ndefault_upstream: up\n" + models
     environment = {
         "OUTRIDER_PORT": "$PORT",
@@ -90,12 +90,20 @@ def outrider(name: str, cases: set[str], policy: str, models: str = "") -> Gatew
         "OUTRIDER_POLICIES": "policies",
         "OUTRIDER_LOG_LEVEL": "warning",
     }
+    if receipts:
+        environment["OUTRIDER_AUDIT_URL"] = receipts
     files = {"outrider.yaml": house, "policies/policy.yaml": policy}
     return Gateway(name, [sys.executable, "-m", "gateway", "serve"], cases, files=files, environment=environment)
 
 
 def floor(name: str, cases: set[str], *options: str) -> Gateway:
     command = [sys.executable, str(HERE / "floor.py"), "--port", "$PORT", "--upstream", "$UPSTREAM", *options]
+    return Gateway(name, command, cases)
+
+
+def plane(name: str, cases: set[str], *options: str) -> Gateway:
+    """Outrider's data plane by itself."""
+    command = [sys.executable, str(HERE / "plane.py"), "--port", "$PORT", "--upstream", "$UPSTREAM", *options]
     return Gateway(name, command, cases)
 
 
@@ -199,6 +207,9 @@ def gateways(*, peers: bool) -> list[Gateway]:
         outrider("Outrider", PLAIN, BASELINE),
         outrider("Outrider, 50 patterns", {"plain"}, PATTERNS),
         outrider("Outrider, no check", {"plain"}, NOBODYS),
+        outrider("Outrider, no check, no receipts", {"plain"}, NOBODYS, receipts="none://"),
+        plane("its data plane, reading", {"plain", "large"}, "--reads"),
+        plane("its data plane alone", {"plain", "large", "stream", "paced"}),
         floor("floor, guarded", GUARDED, "--guard", "guard-d50"),
         outrider("Outrider, guarded", GUARDED, GUARD, house),
         floor("floor, 5 votes", VOTES, "--votes", "5"),
