@@ -1,5 +1,6 @@
 """How long one exchange holds the event loop: the gateway with all local kinds, under a load of ordinary texts, and
-with each of the texts of `kinds.py` that are made to take long, as a question and as a streamed answer.
+with each of the texts of `kinds.py` that are made to take long, as a question and as a streamed answer. All checks block: what
+only flags is looked at when the answer is over, and holds nobody up.
 
     python benchmarks/held.py [--sizes 250,1000,4000] [--over 1.0]
 
@@ -11,13 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import statistics
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,20 +29,20 @@ from typing import Any
 from kinds import TEXT, made
 
 sys.path.insert(0, str(Path(__file__).with_name("compare")))
-from stand import Stand, outrider
+from stand import Gateway, Stand, outrider
 
 POLICY = """\
 policy: all
 defaults: {timeout: 60s}
 checks:
-  secrets: {at: [input, output], do: flag}
-  pii: {at: [input, output], do: flag}
-  urls: {at: [input, output], do: flag}
-  invisible: {at: [input, output], do: flag}
-  words: {use: keywords, words: [bomb, secret], except: [bomb squad], whole_word: true, at: [input, output], do: flag}
-  patterns: {use: regex, patterns: {mail: '[a-z]+@[a-z]+', word: '\\bsecret\\b'}, at: [input, output], do: flag}
-  injection: {at: input, do: flag}
-  toxicity: {at: input, do: flag}
+  secrets: {at: [input, output], do: block}
+  pii: {at: [input, output], do: block}
+  urls: {at: [input, output], do: block}
+  invisible: {at: [input, output], do: block}
+  words: {use: keywords, words: [bomb, secret], except: [bomb squad], whole_word: true, at: [input, output], do: block}
+  patterns: {use: regex, patterns: {mail: '[a-z]+@[a-z]+', word: '\\bsecret\\b'}, at: [input, output], do: block}
+  injection: {at: input, do: block}
+  toxicity: {at: input, do: block}
 """
 SERVE = """
 import asyncio, json, signal, sys, threading, time
@@ -48,13 +52,14 @@ from gateway.cli import main
 from gateway.server import carrying
 
 uvloop.new_event_loop = asyncio.new_event_loop  # whose callbacks can be told from each other
-run, took, longest, callbacks = asyncio.events.Handle._run, [0.0], [0.0], []
+run, took, longest, callbacks, telling = asyncio.events.Handle._run, [0.0], [0.0], [], {}
 
 def timed(handle):
     took[0] = 0.0
     began = time.thread_time()
     run(handle)
-    callbacks.append(time.thread_time() - began)
+    if not telling.pop("now", False):  # whoever was interrupted by that takes as long as it takes
+        callbacks.append(time.thread_time() - began)
     longest[0] = max(longest[0], took[0])
 
 def counted(work):
@@ -73,11 +78,13 @@ def tell(*_):
         json.dump([longest[0], *[ordered[int((count - 1) * share)] for share in (0.9, 0.99, 0.999, 1)]], file)
     longest[0] = 0.0
     callbacks.clear()
+    telling["now"] = True
 
 asyncio.events.Handle._run = timed
 carrying.look_now = counted(carrying.look_now)
 carrying.Carrier._take = counted(carrying.Carrier._take)
 CommonSieve.silent = counted(CommonSieve.silent)
+CommonSieve.soon = counted(CommonSieve.soon)
 signal.signal(signal.SIGUSR1, tell)
 main(["serve"])
 """
@@ -119,7 +126,7 @@ class Echo(BaseHTTPRequestHandler):
 def ask(url: str, model: str, text: str) -> None:
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": text}]}).encode()
     request = urllib.request.Request(f"{url}/v1/chat/completions", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=60) as answer:  # most are refused
         answer.read()
 
 
@@ -137,7 +144,7 @@ def told(process: Any, out: Path) -> list[float]:
 
 def ordinary(stand: Stand, out: Path) -> None:
     """Print how long callbacks take of a gateway that is busy."""
-    gateway = outrider("ordinary", set(), POLICY.replace("do: flag", "do: block"))
+    gateway = outrider("ordinary", set(), POLICY)
     gateway.command[1:] = ["-c", SERVE, str(out)]
     stand.start_upstream()
     stand.start(gateway)
@@ -154,6 +161,25 @@ def ordinary(stand: Stand, out: Path) -> None:
     stand.stop(gateway)
 
 
+def row(gateway: Gateway, side: str, size: int, most: float, out: Path) -> str:
+    """What checks had the event loop for, of all texts of a size."""
+    took: dict[str, float] = {}
+    for text, texts in made(size).items():
+        longest = []
+        for one in texts[:TRIES]:
+            for _ in range(WARM):
+                ask(gateway.url, "echo", TEXT)
+            told(gateway.process, out)
+            ask(gateway.url, "echo" if side == "answer" else "plain", one)
+            longest.append(told(gateway.process, out)[0])
+        took[text] = statistics.median(longest)
+    ordered = sorted(took.values())
+    over = sorted((text for text in took if took[text] > most), key=lambda text: -took[text])
+    said = ", ".join(f"`{text[:24]!r}` {took[text]:.2f}" for text in over[:8])
+    shares = f"{statistics.median(ordered):.2f} | {ordered[int(len(ordered) * 0.99) - 1]:.2f} | {ordered[-1]:.2f}"
+    return f"| {size} | {side} | {len(took)} | {shares} | {said} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="250,1000,4000", help="characters of a text")
@@ -167,35 +193,20 @@ def main() -> None:
         stand = Stand(folder)
         ordinary(stand, out)
         stand.upstream = f"http://127.0.0.1:{echo.server_port}"
-        gateway = outrider("Outrider", set(), POLICY)
-        gateway.command[1:] = ["-c", SERVE, str(out)]
         try:
-            stand.start(gateway)
-            for _ in range(3):
-                ask(gateway.url, "echo", TEXT * 3)
             print(
                 "| characters | as | texts | median, ms | 99 of 100, ms | longest, ms | over |\n|---:|---|---:|---:|---:|---:|---|"
             )
-            for size in map(int, asked.sizes.split(",")):
-                for model in ("plain", "echo"):
-                    took: dict[str, float] = {}
-                    for text, texts in made(size).items():
-                        longest = []
-                        for one in texts[:TRIES]:
-                            for _ in range(WARM):
-                                ask(gateway.url, model, TEXT)
-                            told(gateway.process, out)
-                            ask(gateway.url, model, one)
-                            longest.append(told(gateway.process, out)[0])
-                        took[text] = statistics.median(longest)
-                    told_ = sorted(took.values())
-                    over = sorted((text for text in took if took[text] > asked.over), key=lambda text: -took[text])
-                    said = ", ".join(f"`{text[:24]!r}` {took[text]:.2f}" for text in over[:8])
-                    print(
-                        f"| {size} | {'question' if model == 'plain' else 'question and answer'} | {len(took)} "
-                        f"| {statistics.median(told_):.2f} | {told_[int(len(told_) * 0.99) - 1]:.2f} | {told_[-1]:.2f} | {said} |",
-                        flush=True,
-                    )
+            for side in ("question", "answer"):
+                policy = re.sub("at: [^,]*(, output])?,", f"at: {'input' if side == 'question' else 'output'},", POLICY)
+                gateway = outrider(side, set(), policy)
+                gateway.command[1:] = ["-c", SERVE, str(out)]
+                stand.start(gateway)
+                for _ in range(3):
+                    ask(gateway.url, "echo", TEXT * 3)
+                for size in map(int, asked.sizes.split(",")):
+                    print(row(gateway, side, size, asked.over, out), flush=True)
+                stand.stop(gateway)
         finally:
             stand.close()
             echo.shutdown()

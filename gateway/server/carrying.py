@@ -57,7 +57,7 @@ from gateway.server.upstream import CallRecord, CandidatesStopped, Last, Upstrea
 log = structlog.get_logger()
 
 INLINE = 32_768  # characters of a question that are said otherwise on the event loop; more go to a thread
-SIFTED = 1_024  # characters that a sieve may read on the event loop
+SIFTED = 16_384  # characters of which a sieve reads on the event loop as many as it has time for
 HELD = 0.0001  # seconds of CPU after which others have the event loop before another check is asked on it
 INTERNAL = Fault(500, "The gateway failed while reading the answer.", "internal_error", "server_error")
 
