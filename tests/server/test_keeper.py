@@ -66,6 +66,17 @@ class Running:
         await asyncio.wait_for(self._task, LONG)
 
 
+async def test_more_than_a_group_is_written_without_waiting_for_more(monkeypatch):
+    """Or no more than a group could be kept in each such time, and what comes faster would be lost in the end."""
+    monkeypatch.setattr(module, "EVERY", LONG)
+    store, many = Memory(), 3 * module.GROUP
+    async with Running(store) as running:
+        for number in range(many):
+            running.keeper.keep(receipt(number))
+        await until(lambda: len(store.ids) == many)
+    assert store.groups == [module.GROUP] * 3
+
+
 async def test_receipts_go_in_groups_and_the_rest_at_the_end():
     store = Memory()
     async with Running(store) as running:

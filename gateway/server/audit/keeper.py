@@ -132,9 +132,9 @@ class Keeper:
         return not self._waiting or (self._tried and time.monotonic() >= self._until)
 
     async def _gathered(self) -> None:
-        """Wait for something to write; where nobody waits for it, for some more."""
+        """Wait for something to write; where nobody waits for it and it is no whole group yet, for some more."""
         await self._came.wait()
-        if not self.strict and self._until is None:
+        if not self.strict and self._until is None and len(self._waiting) < GROUP:
             await asyncio.sleep(EVERY)
 
     async def _write(self) -> bool:
