@@ -195,9 +195,10 @@ class Chunk:
         as_it_came = ends == self.template.came
         if as_it_came and b"\\" not in b"".join(self.data):
             return self.data
-        return [
-            one if as_it_came and b"\\" not in one else ends.around(text, usage)
-            for one, text, usage in zip(self.data, self.texts, self._counted or repeat(None), strict=False)
+        counted = self._counted or repeat(None)
+        return [  # of what JSON escapes only these may as well be written otherwise
+            one if as_it_came and b"\\u" not in one and b"\\/" not in one else ends.around(text, usage)
+            for one, text, usage in zip(self.data, self.texts, counted, strict=False)
         ]
 
     @property
