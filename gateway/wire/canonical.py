@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of one number
 MAX_VALUES = 300_000  # objects, lists and what they hold; reading costs time for each
 SHORT = 4096  # bytes
+MOST_PIECES = 100_000  # between quotation marks; more take more memory than they are worth
 SPACE = b" \n\r\t"
 _INT64 = range(-(2**63), 2**64)
 
@@ -130,8 +131,8 @@ def _same_but_for_space(body: bytes, form: bytes) -> bool:
     """
     if len(form) >= len(body):
         return False
-    pieces, others = body.split(b'"'), form.split(b'"')
-    if len(pieces) != len(others):
+    pieces, others = body.split(b'"', MOST_PIECES), form.split(b'"', MOST_PIECES)
+    if len(pieces) != len(others) or len(pieces) > MOST_PIECES:
         return False
     differ = [*map(ne, pieces, others)]  # mostly what stands between two strings
     ours, theirs = (b'"'.join(compress(some, differ)).translate(None, SPACE) for some in (pieces, others))

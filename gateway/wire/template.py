@@ -25,9 +25,8 @@ from gateway.wire.walk import HOLDERS, PAYLOAD_KEYS, Steps, says
 CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs"})
 CALL = frozenset({"index", "id", "type", "function"})
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
-INTEGER = re.compile(rb"(?<=[:\s])\d+(?=[,}\s])")
-COUNTED = re.compile(rb"\{(?:[^{}]|\{[^{}]*\})*\}")
-ANY_INTEGER = rb"(?:0|[1-9]\d{0,14})"
+OBJECT = re.compile(rb"\{(?:[^{}]|\{[^{}]*\})*\}")
+DIGITS = b"0123456789"
 LONGEST_KEY = 64  # characters
 SAMPLE = "text"  # stands for a text where bytes are parted around it
 
@@ -52,7 +51,7 @@ class Template:
     """A chunk without its text. For as long as a stream takes its bytes are kept, and a document only if one was needed."""
 
     came: Ends
-    usage: re.Pattern[bytes] | None  # what stands between `tail` and `rest` as it comes
+    usage: bytes | None  # what stands between `tail` and `rest` as it comes, without digits
     made: Ends  # of its frame, in its canonical form
     sample: Any  # one usage, if it is told
     channel: str
@@ -97,10 +96,9 @@ class Template:
         end, until = data.rfind(tail), len(data) - len(rest)
         if end <= len(head) or not (data.startswith(head) and data.endswith(rest)):
             return None
-        if not self.usage.fullmatch(data, end + len(tail), max(until, 0)):
-            return None
+        usage = numbers(data[end + len(tail) : max(until, 0)], self.usage)
         text = said(data[len(head) : end])
-        return None if text is None else (text, orjson.loads(data[end + len(tail) : until]))
+        return None if usage is None or text is None else (text, usage)
 
     def texts(self, data: Sequence[bytes]) -> tuple[Sequence[str], Sequence[Any]]:
         """The texts of those of the first chunks that fit, and the usage of each, if they tell it."""
@@ -147,6 +145,18 @@ def said(middle: bytes) -> str | None:
     except orjson.JSONDecodeError:
         return None
     return text if type(text) is str else None
+
+
+def numbers(told: bytes, alike: bytes) -> Document | None:
+    """What a usage says that differs in its numbers from another, by which bytes it has besides; None: it differs in more."""
+    if told.translate(None, DIGITS) != alike:
+        return None
+    try:
+        usage = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        return None
+    exact = canonical.dump(usage) == told.translate(None, canonical.SPACE)
+    return usage if exact and is_numbers(usage) else None
 
 
 class Chunk:
@@ -287,8 +297,8 @@ def template(data: bytes, delta: Delta) -> Template | None:
     )
 
 
-def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, re.Pattern[bytes] | None] | None:
-    """The ends of a chunk as it came, and how its usage may go on; None: where its text stands cannot be told."""
+def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, bytes | None] | None:
+    """The ends of a chunk as it came, and its usage without digits; None: where its text stands cannot be told."""
     found = [*_strings_under(key).finditer(data)]
     if len(found) != 1 or said(found[0][1]) != text:
         return None
@@ -296,10 +306,10 @@ def _as_it_came(data: bytes, key: str, text: str, usage: Any) -> tuple[Ends, re.
     if usage is None:
         return Ends(head, tail), None
     told = [*USAGE.finditer(tail)]
-    if len(told) != 1 or not is_numbers(usage) or not (counted := COUNTED.match(tail, told[0].end())):
+    counted = OBJECT.match(tail, told[0].end()) if len(told) == 1 else None
+    if counted is None or numbers(counted[0], alike := counted[0].translate(None, DIGITS)) != usage:
         return None
-    goes_on = re.compile(ANY_INTEGER.join(map(re.escape, INTEGER.split(counted[0]))))
-    return Ends(head, tail[: counted.start()], tail[counted.end() :]), goes_on
+    return Ends(head, tail[: counted.start()], tail[counted.end() :]), alike
 
 
 @lru_cache(64)
@@ -316,7 +326,7 @@ def ends_of(document: Document, way: Way, key: str) -> Ends:
         head, mark, tail = canonical.dump(made).partition(canonical.dump(text))
         if mark not in tail:
             break
-        text += "s"
+        text += text  # so that few tries are enough, whatever stands there
     head, tail = head + b'"', b'"' + tail
     if (usage := made.get("usage")) is None:
         return Ends(head, tail)

@@ -39,7 +39,7 @@ def call(arguments, index=0, **more):
 def plain(delta):
     spots = [(s.channel, s.start, s.text, s.steps, s.key, s.holder[s.key]) for s in delta.spots]
     pieces = [(p.channel, p.place, p.text, p.closed, p.wrapped, p.fixed) for p in delta.pieces]
-    return json.dumps(document_of(delta.frame)), pieces, sorted(map(repr, spots)), delta.size, delta.group
+    return dump(document_of(delta.frame)), pieces, sorted(map(repr, spots)), delta.size, delta.group
 
 
 def both(events, *, rewritable):
@@ -434,6 +434,36 @@ def test_what_streams_mostly_hold_is_read_by_its_template(made, text):
 @pytest.mark.parametrize("hurt", [b'"', b"\\", b'a","b":"c', b"\\x", b"\\ud800", b"\n", b"\x01", b"\xff"])
 def test_what_is_no_string_is_not(hurt):
     assert said(b"a" + hurt) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"total_tokens":03}',
+        b'{"total_tokens":}',
+        b'{"total_1tokens":3}',
+        b'{"total_tokens":3,"total_tokens":4}',
+        b'{"total_tokens":123456789012345678901234567890}',
+        b'{"total_tokens":3} ',
+        b'{"total_tokens":3}}',
+        b'{"total_tokens":-3}',
+        b'{"total_tokens":"3"}',
+        b"3",
+        b"",
+    ],
+)
+def test_usage_that_differs_in_more_than_its_numbers_is_read_in_full(told):
+    before = [dump(chunk(text, usage={"total_tokens": 3})) for text in ("a", "b", "c")]
+    odd = before[2].replace(b'{"total_tokens":3}', told)
+    both([*before, odd, dump(chunk("d", usage={"total_tokens": 12}))], rewritable=False)
+
+
+def test_what_stands_for_a_text_is_found_in_few_tries():
+    said = {f"x{n}": "text" * n for n in range(1, 60)}
+    reader = CHAT.reader({}, stream=True)
+    for text in ("a", "b", "c"):
+        frame = reader.event(dump(chunk(text, error=None, **said))).frame
+    assert released(frame) == [dump(chunk("c", **said))]
 
 
 @pytest.mark.parametrize("index", [0, 1])
