@@ -36,7 +36,7 @@ check: lint test
 
 # What docs/performance.md quotes. nginx and LiteLLM take part where they are installed (LITELLM=its command).
 bench: $(STAMP)
-	$(BIN)/python benchmarks/compare --plots docs/plots
+	$(BIN)/python benchmarks/compare --rounds 2 --plots docs/plots
 	$(BIN)/python benchmarks/holdback.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/micro.py
