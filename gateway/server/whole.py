@@ -72,5 +72,9 @@ def go_on(http: web.BaseRequest, data: bytes) -> bool:
         return True
     if transport.get_write_buffer_size() + len(data) >= AT_ONCE:
         return False
+    http.writer.buffer_size += len(
+        data
+    )  # the server's writer waits for the client by what was written since it last did
+    http.writer.output_size += len(data)
     transport.write(b"%x\r\n%b\r\n" % (len(data), data))
     return True

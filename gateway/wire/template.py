@@ -27,6 +27,7 @@ CALL = frozenset({"index", "id", "type", "function"})
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 OBJECT = re.compile(rb"\{(?:[^{}]|\{[^{}]*\})*\}")
 DIGITS = b"0123456789"
+LONGEST = 16_384  # bytes of a chunk: a stream keeps several, and nobody counts them
 LONGEST_KEY = 64  # characters
 SAMPLE = "text"  # stands for a text where bytes are parted around it
 
@@ -202,7 +203,7 @@ class Chunk:
 
     def between(self, ends: Ends) -> Sequence[bytes]:
         """Each in its canonical form between these ends, which `Template.ends` tells; as it came, where that is the same."""
-        as_it_came = ends == self.template.came
+        as_it_came = ends is self.template.came
         if as_it_came and b"\\" not in b"".join(self.data):
             return self.data
         counted = self._counted or repeat(None)
@@ -263,6 +264,8 @@ def template(data: bytes, delta: Delta) -> Template | None:
     """What the chunks after this one may look like; None where it says more than one running text."""
     frame = delta.frame
     pieces = delta.pieces
+    if len(data) > LONGEST:
+        return None
     running = [number for number, piece in enumerate(pieces) if piece.text or not piece.closed]
     if len(running) != 1 or len(frame["choices"]) != 1 or not _is_flat(frame):
         return None

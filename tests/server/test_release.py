@@ -13,6 +13,7 @@ from gateway.policy.model import PolicySet
 from gateway.server import release
 from gateway.server.app import Gateway
 from gateway.server.release import ClientGone, Reaching
+from gateway.server.whole import AT_ONCE, go_on
 from gateway.settings import Settings
 from gateway.wire.canonical import dump
 from gateway.wire.endpoints import CHAT
@@ -45,6 +46,46 @@ def read_all(sock):
     except ConnectionError:
         pass
     return size
+
+
+class Talkative:
+    """Says as much in many small pieces."""
+
+    def __init__(self):
+        self.said = 0
+
+    async def answer(self, call, headers, record, pulse):
+        text = "x" * 4_000
+        for _ in range(LARGE // len(text)):
+            self.said += len(text)
+            frame = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+            yield [Delta(frame, (Piece("c", Place.CONTENT, text),), len(text))]
+            await asyncio.sleep(0)
+
+
+async def test_what_is_written_piece_by_piece_waits_for_who_reads_nothing(impatient, monkeypatch, aiohttp_raw_server):
+    """Or all of it would lie here, however long it is."""
+    waiting = []
+
+    def noted(http, data):
+        done = go_on(http, data)
+        waiting.append(http.transport.get_write_buffer_size())
+        return done
+
+    monkeypatch.setattr(release, "go_on", noted)
+    upstream = Talkative()
+    gateway = Gateway(Settings(), HOUSE, PolicySet(()), {"up": upstream}, keep=lambda _: None)
+    server = await aiohttp_raw_server(gateway.handle)
+    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    with socket.create_connection((server.host, server.port)) as sock:
+        sock.sendall(head % len(body) + body)
+        await until(lambda: upstream.said and not gateway.in_flight)
+    assert len(waiting) > 2  # most pieces went this way
+    assert max(waiting) <= 4 * AT_ONCE
+    assert upstream.said < LARGE
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -15,7 +15,7 @@ from gateway.wire.choices import ChoicesReader
 from gateway.wire.endpoints import CHAT
 from gateway.wire.reader import UpstreamErrorFrame
 from gateway.wire.sse import frame, frames
-from gateway.wire.template import Chunk, document_of, said
+from gateway.wire.template import LONGEST, Chunk, document_of, said
 from gateway.wire.walk import PAYLOAD_KEYS
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -464,6 +464,25 @@ def test_what_stands_for_a_text_is_found_in_few_tries():
     for text in ("a", "b", "c"):
         frame = reader.event(dump(chunk(text, error=None, **said))).frame
     assert released(frame) == [dump(chunk("c", **said))]
+
+
+@pytest.mark.parametrize("spelt", [b'"usage": {"total_tokens":3}', b'"usage":{"total_tokens": 3}'])
+def test_space_in_what_is_counted_alone_does_not_go_on(spelt):
+    reader = CHAT.reader({}, stream=True)
+    said = [chunk(text, usage={"total_tokens": 3}) for text in ("a", "b", "c")]
+    for document in said:
+        frame = reader.event(dump(document).replace(b'"usage":{"total_tokens":3}', spelt)).frame
+    assert isinstance(frame, Chunk)
+    assert released(frame, stream_options={"include_usage": True}) == [dump(said[-1])]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(100, True), (LONGEST, False)])
+def test_no_template_is_kept_of_a_long_chunk(size, kept):
+    """A stream keeps several, and they count for nothing."""
+    reader = CHAT.reader({}, stream=True)
+    for text in ("a", "b", "c"):
+        frame = reader.event(dump(chunk(text, system_fingerprint="f" * size))).frame
+    assert isinstance(frame, Chunk) == kept
 
 
 @pytest.mark.parametrize("index", [0, 1])
