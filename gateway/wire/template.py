@@ -70,12 +70,8 @@ class Template:
     def frame(self) -> Document:
         """Its frame with some text; nobody changes it."""
         if self._frame is None:
-            self._frame = self.read()
+            self._frame = canonical.parse_answer(self.made.around("", self.sample))
         return self._frame
-
-    def read(self) -> Document:
-        """The same, made anew."""
-        return canonical.parse_answer(self.made.around("", self.sample))
 
     def ends(self, shown: Document) -> Ends:
         """Those of what is made of its frame for somebody, in its canonical form."""
